@@ -1,0 +1,1 @@
+//! The operator's rooms. Which room may use which is written in `docs/architecture.md` and held by `tests/architecture.rs`.

@@ -1,0 +1,2 @@
+//! Arguments in, operator out; nothing else lives here.
+fn main() {}
