@@ -1,1 +1,4 @@
-//! The operator's rooms. Which room may use which is written in `docs/architecture.md` and held by `tests/architecture.rs`.
+//! The operator's rooms. Which room may use which is written in `docs/architecture.md` and held by a test.
+
+pub mod api;
+pub mod databricks;

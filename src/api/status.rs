@@ -1,0 +1,272 @@
+//! `DatabricksRun.status`: what the operator knows and remembers of a run. `state`, `displayName` and `duration` are for
+//! people's eyes only; the operator decides by the other fields. Ids are strings: they pass 2^53.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use serde::{Deserialize, Serialize};
+
+/// The status of a `DatabricksRun`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DatabricksRunStatus {
+    /// The generation of the spec that this status speaks of; -1 until the operator has seen the object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Where the run is, in one word, for people: not for programs, which read the conditions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// The job's name, the job's id or the one-off run's name, for the Job column.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    /// How long the finished run took, for the Duration column. Example: `4m12s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration: Option<String>,
+    /// Databricks' id of the newest run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<String>,
+    /// Databricks' id of the job; one-off runs have a hidden one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job_id: Option<String>,
+    /// Link to the run's page in Databricks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_page_url: Option<String>,
+    /// The run key of the newest request: what decides whether a new run is due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_key: Option<String>,
+    /// Number of the attempt within this request, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<i32>,
+    /// Number of the newest intent of this object, never reset: the idempotency token is made of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub serial: Option<i64>,
+    /// The workspace that the run was sent to; every later call for the run goes there and nowhere else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<WorkspacePin>,
+    /// Databricks' `life_cycle_state`, as last written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub life_cycle_state: Option<String>,
+    /// Databricks' `result_state`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result_state: Option<String>,
+    /// Databricks' `state_message`, bounded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_message: Option<String>,
+    /// Databricks' `termination_details.code`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub termination_code: Option<String>,
+    /// Databricks' `termination_details.type`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub termination_type: Option<String>,
+    /// When the operator first saw this request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requested_at: Option<Time>,
+    /// When Databricks acknowledged the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub submit_time: Option<Time>,
+    /// When the run started, by Databricks' clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<Time>,
+    /// When the request ended; there exactly when Succeeded is True or False.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completion_time: Option<Time>,
+    /// How long the parts of the run took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub durations: Option<Durations>,
+    /// The run's tasks, failed ones first; at most 100.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tasks: Vec<TaskStatus>,
+    /// True when the run has more tasks than are listed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tasks_truncated: Option<bool>,
+    /// What the tasks left behind, causes of failure first; at most 10.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<TaskOutput>,
+    /// The attempts and requests before the newest, newest first; at most 10.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<AttemptRecord>,
+    /// The last token of `dbrun.dev/rerun-requested-at` that was honoured or was there at creation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_handled_rerun: Option<String>,
+    /// Written before a run is started: what will be sent. Gone once the run id is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub intent: Option<Intent>,
+    /// Written before a run is cancelled: why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cancel: Option<CancelRecord>,
+    /// Ready, Succeeded and Finished always; Reconciling and Stalled only while True.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}
+
+/// Where a run was sent, written before it was sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct WorkspacePin {
+    /// Kind of the workspace object.
+    pub kind: String,
+    /// Name of the workspace object.
+    pub name: String,
+    /// Its host, `https://…`.
+    pub host: String,
+    /// Its workspace id, where one was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workspace_id: Option<String>,
+    /// Version of the Jobs API in every call for the run.
+    pub jobs_api_version: String,
+}
+
+/// A run that is about to be started: everything its request is made of.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Intent {
+    /// The run key it serves.
+    pub run_key: String,
+    /// The attempt it starts, from 1.
+    pub attempt: i32,
+    /// Its number within the object; the idempotency token is made of the object's uid and this.
+    pub serial: i64,
+    /// `RunNow` or `Submit`.
+    pub endpoint: Endpoint,
+    /// The request's body as JSON text, complete but for the idempotency token.
+    pub body: String,
+    /// The operator process that may send it.
+    pub holder: String,
+    /// When it was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Time>,
+    /// When Databricks refused it although an earlier send may have been executed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unresolved_since: Option<Time>,
+}
+
+/// The call that starts a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Endpoint {
+    /// `jobs/run-now`: a run of a saved job.
+    #[default]
+    RunNow,
+    /// `jobs/runs/submit`: a one-off run.
+    Submit,
+}
+
+/// Why and since when a run is being cancelled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CancelRecord {
+    /// What asked for it.
+    pub cause: CancelCause,
+    /// Since when.
+    pub since: Time,
+}
+
+/// What asked for a cancellation. (More causes come with run control; each is written ahead.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum CancelCause {
+    /// The object is being deleted.
+    Deletion,
+    /// A run that became known although another had been recorded.
+    Superfluous,
+}
+
+/// Parts of a run's time, in whole milliseconds as Databricks gives them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Durations {
+    /// In the queue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_millis: Option<i64>,
+    /// Cluster start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub setup_millis: Option<i64>,
+    /// Work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub execution_millis: Option<i64>,
+    /// Clean-up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cleanup_millis: Option<i64>,
+    /// From start to end, repairs included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total_millis: Option<i64>,
+}
+
+/// One task of the run, its newest attempt.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TaskStatus {
+    /// The task's key.
+    pub task_key: String,
+    /// The task's own run id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<String>,
+    /// Databricks' attempt number, from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt_number: Option<i64>,
+    /// Databricks' `life_cycle_state`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub life_cycle_state: Option<String>,
+    /// Databricks' `result_state`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result_state: Option<String>,
+    /// Databricks' `termination_details.code`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub termination_code: Option<String>,
+    /// Databricks' message, bounded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Link to the task's page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_page_url: Option<String>,
+}
+
+/// What one task left behind.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TaskOutput {
+    /// The task's key.
+    pub task_key: String,
+    /// The value a notebook returned; its beginning when cut.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result: Option<String>,
+    /// The error the task failed with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The stack trace, its beginning and end when cut.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_trace: Option<String>,
+    /// Standard output and error of jar, Python and wheel tasks; the end when cut.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logs: Option<String>,
+    /// True when anything above was cut, by Databricks or here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub truncated: Option<bool>,
+    /// Bytes of result, error, trace and logs together as Databricks gave them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub original_bytes: Option<i64>,
+}
+
+/// An attempt that is over.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AttemptRecord {
+    /// The run key it served.
+    pub run_key: String,
+    /// Its number within that request, from 1.
+    pub attempt: i32,
+    /// Its number within the object.
+    pub serial: i64,
+    /// Databricks' run id, where one came to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<String>,
+    /// How it ended, in the words of `state`.
+    pub state: String,
+    /// The reason of its end, in the words of the conditions.
+    pub reason: String,
+    /// The cause in one sentence, bounded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// When the run started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<Time>,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completion_time: Option<Time>,
+}
