@@ -2,3 +2,6 @@
 
 pub mod api;
 pub mod databricks;
+pub mod poller;
+pub mod server;
+pub mod telemetry;

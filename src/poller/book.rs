@@ -1,0 +1,435 @@
+//! The poller's logic: a state machine without a clock, a network or a task. It is told the time and the answers, and
+//! tells whom to ask ([`Book::due`]) and whom to wake ([`Book::wake`]).
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::agenda::Agenda;
+use super::schedule::jittered;
+use super::snapshot::{Absent, Failing, Seen, Snapshot, is_news, life_cycle};
+use super::{Key, Now, Read, Schedule};
+use crate::databricks::error::Error;
+use crate::databricks::ids::RunId;
+
+/// First gets of runs that are watched at once are spread over this much time for each of them (but over no more than
+/// their first wait): a single new run is read immediately, ten thousand after a restart are not asked for in one burst.
+const SPREAD_PER_RUN: Duration = Duration::from_millis(2);
+
+/// When the rate limit is the bottleneck, runs are asked about in the order in which they fell due. A poke goes as if
+/// it had been due for so long: ahead of routine, but never starving it.
+const POKE_HEAD_START: Duration = Duration::from_mins(1);
+
+/// The rate limit is not asked again sooner than this, whatever it answered.
+const SHORTEST_HOLD: Duration = Duration::from_millis(20);
+
+/// A wake that is not acknowledged is repeated after so long, doubling up to [`LAST_REPEAT`].
+const FIRST_REPEAT: Duration = Duration::from_secs(5);
+/// The longest time between two wakes for one unacknowledged snapshot.
+const LAST_REPEAT: Duration = Duration::from_mins(1);
+
+/// A get to be made now. Exactly one [`Book::learned`] must follow.
+#[derive(Debug)]
+#[must_use = "the key is not asked about again before its answer is learned"]
+pub struct Ask<K> {
+    /// Whose run.
+    pub key: K,
+    /// The run to get.
+    pub run: RunId,
+    /// When the question is sent.
+    pub at: Now,
+}
+
+/// What came of an [`Ask`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The run.
+    Run(Box<Read>),
+    /// The run does not exist.
+    NotFound,
+    /// Our rate limit: nothing was asked, and nothing should be for so long.
+    NotNow(Duration),
+    /// No answer about the run.
+    Failed {
+        /// Why, in one stable word.
+        reason: &'static str,
+        /// How long Databricks asked to be left alone.
+        retry_after: Option<Duration>,
+    },
+}
+
+impl From<Result<Read, Error>> for Answer {
+    fn from(result: Result<Read, Error>) -> Self {
+        match result {
+            Ok(read) => Self::Run(Box::new(read)),
+            Err(Error::NotFound(_)) => Self::NotFound,
+            Err(Error::NotNow(wait)) => Self::NotNow(wait),
+            Err(error @ Error::Throttled { retry_after, .. }) => Self::Failed { reason: error.reason(), retry_after },
+            Err(error) => Self::Failed { reason: error.reason(), retry_after: None },
+        }
+    }
+}
+
+/// What an answer changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Learned {
+    /// News of the run.
+    News {
+        /// How long after the run's end this was, if it is the first reading after it and there was one before it.
+        end_lag: Option<Duration>,
+    },
+    /// The run is as it was.
+    Same,
+    /// The run does not exist, by this answer.
+    Absent,
+    /// Nothing was asked: the rate limit.
+    Held,
+    /// No answer about the run.
+    Failed,
+    /// Nobody watches that run any more.
+    Unwatched,
+}
+
+/// Whether somebody waits for a reading that is newer than his question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Poke {
+    /// Nobody.
+    None,
+    /// A get must be sent for it.
+    Waiting,
+    /// The get in flight was sent after it.
+    Asked,
+}
+
+#[derive(Debug)]
+struct Entry {
+    id: u64,
+    schedule: Schedule,
+    /// The wait before the next get, unjittered; none before the first answer.
+    wait: Option<Duration>,
+    /// When the next get is due. It is in `Book::gets` under this time unless a get is in flight.
+    due: Duration,
+    poke: Poke,
+    /// When the last get that answered a poke was sent.
+    poke_answered: Option<Duration>,
+    wake: Option<Wake>,
+    snapshot: Arc<Snapshot>,
+}
+
+/// A wake to come, in `Book::wakes` under its time.
+#[derive(Debug, Clone, Copy)]
+struct Wake {
+    at: Duration,
+    repeat_after: Duration,
+}
+
+impl Entry {
+    fn is_unread(&self) -> bool {
+        self.snapshot.version == 0
+    }
+
+    /// When a get for a poke is due: at once, ahead of routine, but pokes that follow each other are no faster than the
+    /// schedule's first wait, so that a caller who pokes at every answer does not become a storm.
+    fn poke_due(&self, now: Duration) -> Duration {
+        match self.poke_answered.map(|last| last + self.schedule.first()) {
+            Some(earliest) if earliest > now => earliest,
+            _ => now.saturating_sub(POKE_HEAD_START),
+        }
+    }
+
+    /// Settles what came of a get for the poke it was sent for; whether the poke has its answer now.
+    fn settle_poke(&mut self, answered: bool, asked: Now) -> bool {
+        let was_asked = self.poke == Poke::Asked;
+        match (was_asked, answered) {
+            (true, true) => {
+                self.poke = Poke::None;
+                self.poke_answered = Some(asked.monotonic);
+            }
+            // It still waits, now for the schedule's next get.
+            (true, false) => self.poke = Poke::Waiting,
+            (false, _) => {}
+        }
+        was_asked && answered
+    }
+
+    fn see(&mut self, read: Read, asked: Now, now: Now) -> Learned {
+        let Read { run, server_time } = read;
+        let snapshot = Arc::make_mut(&mut self.snapshot);
+        snapshot.failing = None;
+        if snapshot.life_cycle() != Some(life_cycle(&run)) {
+            self.wait = None;
+        }
+        let old = snapshot.seen.as_ref().map(|seen| &seen.run);
+        let is_same = snapshot.absent.take().is_none() && old.is_some_and(|old| !is_news(old, &run));
+        let learned = if is_same {
+            Learned::Same
+        } else {
+            let ended = old.is_some_and(|old| old.end_time == 0) && run.end_time > 0;
+            Learned::News { end_lag: ended.then(|| since_epoch_millis(run.end_time, server_time.unwrap_or(now.wall))) }
+        };
+        snapshot.seen = Some(Seen { run: Arc::new(run), at: asked, server_time });
+        learned
+    }
+
+    fn miss(&mut self, asked: Now) -> Learned {
+        let snapshot = Arc::make_mut(&mut self.snapshot);
+        snapshot.failing = None;
+        if let Some(absent) = &mut snapshot.absent {
+            absent.answers = absent.answers.saturating_add(1);
+            absent.last = asked;
+        } else {
+            snapshot.absent = Some(Absent { answers: 1, first: asked, last: asked });
+            self.wait = None;
+        }
+        Learned::Absent
+    }
+
+    fn fail(&mut self, reason: &'static str, asked: Now) -> Learned {
+        let since = self.snapshot.failing.map_or(asked, |failing| failing.since);
+        Arc::make_mut(&mut self.snapshot).failing = Some(Failing { reason, since });
+        Learned::Failed
+    }
+}
+
+/// The schedules and readings of one workspace's runs.
+#[derive(Debug)]
+pub struct Book<K> {
+    entries: HashMap<K, Entry>,
+    /// Who is due when; those with a get in flight are not in it.
+    gets: Agenda<K>,
+    wakes: Agenda<K>,
+    /// Kept apart from `entries`: a key may be dropped and watched again while its get is still out.
+    in_flight: HashSet<K>,
+    max_in_flight: usize,
+    /// Set by the rate limit: no get before this.
+    held_until: Duration,
+    /// How many entries had no answer yet.
+    unread: u32,
+    last_id: u64,
+    last_version: u64,
+    random: StdRng,
+}
+
+impl<K: Key> Book<K> {
+    /// An empty book that never has more than `max_in_flight` gets out. The same seed makes the same choices.
+    #[must_use]
+    pub fn new(seed: u64, max_in_flight: usize) -> Self {
+        Self {
+            entries: HashMap::new(),
+            gets: Agenda::default(),
+            wakes: Agenda::default(),
+            in_flight: HashSet::new(),
+            max_in_flight: max_in_flight.max(1),
+            held_until: Duration::ZERO,
+            unread: 0,
+            last_id: 0,
+            last_version: 0,
+            random: StdRng::seed_from_u64(seed),
+        }
+    }
+
+    /// Watches `run` for `key`. Saying so again changes nothing but the schedule; another run replaces the old one and
+    /// all that was known of it.
+    pub fn watch(&mut self, key: K, run: RunId, schedule: Schedule, now: Now) {
+        if let Some(entry) = self.entries.get_mut(&key) {
+            if entry.snapshot.run_id == run {
+                if entry.schedule != schedule {
+                    entry.schedule = schedule;
+                    let due = entry.due.min(now.monotonic + schedule.longest());
+                    self.reschedule(&key, due);
+                }
+                return;
+            }
+            self.unwatch(&key);
+        }
+        self.unread += 1;
+        self.last_id += 1;
+        let spread = SPREAD_PER_RUN.saturating_mul(self.unread - 1).min(schedule.first());
+        let due = now.monotonic + spread.mul_f64(self.random.random());
+        let entry = Entry {
+            id: self.last_id,
+            schedule,
+            wait: None,
+            due,
+            poke: Poke::None,
+            poke_answered: None,
+            wake: None,
+            snapshot: Arc::new(Snapshot::blank(run)),
+        };
+        if !self.in_flight.contains(&key) {
+            self.gets.insert((due, entry.id), key.clone());
+        }
+        self.entries.insert(key, entry);
+    }
+
+    /// Forgets `key`. The answer to a get that is still out is ignored.
+    pub fn unwatch(&mut self, key: &K) {
+        let Some(entry) = self.entries.remove(key) else { return };
+        self.unread -= u32::from(entry.is_unread());
+        self.gets.remove((entry.due, entry.id));
+        if let Some(wake) = entry.wake {
+            self.wakes.remove((wake.at, entry.id));
+        }
+    }
+
+    /// Asks about `key` as soon as the rate limit allows, once however often this is said, and wakes it with the
+    /// answer even if that is no news. A get that is out already does not count: it may be older than the poke's cause.
+    pub fn poke(&mut self, key: &K, now: Now) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        entry.poke = Poke::Waiting;
+        entry.wait = None;
+        let due = entry.due.min(entry.poke_due(now.monotonic));
+        self.reschedule(key, due);
+    }
+
+    /// The newest reading; none before the first get has come back.
+    #[must_use]
+    pub fn snapshot(&self, key: &K) -> Option<Arc<Snapshot>> {
+        let entry = self.entries.get(key)?;
+        let is_blank = entry.is_unread() && entry.snapshot.failing.is_none();
+        (!is_blank).then(|| Arc::clone(&entry.snapshot))
+    }
+
+    /// Stops the wakes for this version and those before it. News that came since keeps waking.
+    pub fn acknowledge(&mut self, key: &K, version: u64) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        if version >= entry.snapshot.version
+            && let Some(wake) = entry.wake.take()
+        {
+            self.wakes.remove((wake.at, entry.id));
+        }
+    }
+
+    /// The next get to be made now, if there is one and there is room for it. Call until there is none.
+    pub fn due(&mut self, now: Now) -> Option<Ask<K>> {
+        if self.in_flight.len() >= self.max_in_flight || now.monotonic < self.held_until {
+            return None;
+        }
+        let key = self.gets.take(now.monotonic)?;
+        let entry = self.entries.get_mut(&key)?;
+        if entry.poke == Poke::Waiting {
+            entry.poke = Poke::Asked;
+        }
+        self.in_flight.insert(key.clone());
+        Some(Ask { key, run: entry.snapshot.run_id, at: now })
+    }
+
+    /// When [`Book::due`] will next have something, as far as time alone brings it about.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Duration> {
+        if self.in_flight.len() >= self.max_in_flight {
+            return None;
+        }
+        self.gets.next().map(|due| due.max(self.held_until))
+    }
+
+    /// Takes in what came of a get.
+    pub fn learned(&mut self, ask: Ask<K>, answer: Answer, now: Now) -> Learned {
+        let Ask { key, run, at } = ask;
+        self.in_flight.remove(&key);
+        if let Answer::NotNow(wait) = answer {
+            self.held_until = now.monotonic + wait.max(SHORTEST_HOLD);
+        }
+        let retry_after = match answer {
+            Answer::Failed { retry_after: Some(wait), .. } => wait,
+            _ => Duration::ZERO,
+        };
+        let Some(entry) = self.entries.get_mut(&key) else { return Learned::Unwatched };
+        if entry.snapshot.run_id != run {
+            let due = entry.due;
+            self.reschedule(&key, due);
+            return Learned::Unwatched;
+        }
+
+        let unread = entry.is_unread();
+        let poked_meanwhile = entry.poke == Poke::Waiting;
+        let learned = match answer {
+            Answer::NotNow(_) => Learned::Held,
+            // A verdict must never come from another run's answer.
+            Answer::Run(read) if read.run.run_id != run => entry.fail("WrongRun", at),
+            Answer::Run(read) => entry.see(*read, at, now),
+            Answer::NotFound => entry.miss(at),
+            Answer::Failed { reason, .. } => entry.fail(reason, at),
+        };
+        let due = if learned == Learned::Held {
+            entry.due
+        } else if poked_meanwhile {
+            entry.poke_due(now.monotonic)
+        } else {
+            let wait = entry.schedule.following(entry.wait);
+            entry.wait = Some(wait);
+            now.monotonic + jittered(wait, &mut self.random).max(retry_after)
+        };
+        let answered = matches!(learned, Learned::News { .. } | Learned::Same | Learned::Absent);
+        if answered {
+            self.unread -= u32::from(unread);
+        }
+        if entry.settle_poke(answered, at) || matches!(learned, Learned::News { .. } | Learned::Absent) {
+            self.raise(&key, now);
+        }
+        self.reschedule(&key, due);
+        learned
+    }
+
+    /// The next key to be woken now. It is woken again later unless it is acknowledged.
+    pub fn wake(&mut self, now: Now) -> Option<K> {
+        let key = self.wakes.take(now.monotonic)?;
+        let entry = self.entries.get_mut(&key)?;
+        let wake = entry.wake.as_mut()?;
+        wake.at = now.monotonic + wake.repeat_after;
+        wake.repeat_after = (wake.repeat_after * 2).min(LAST_REPEAT);
+        self.wakes.insert((wake.at, entry.id), key.clone());
+        Some(key)
+    }
+
+    /// When [`Book::wake`] will next have something.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Duration> {
+        self.wakes.next()
+    }
+
+    /// How many keys are watched.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether nobody is watched.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Gives `key`'s snapshot a new version and wakes it now.
+    fn raise(&mut self, key: &K, now: Now) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        self.last_version += 1;
+        Arc::make_mut(&mut entry.snapshot).version = self.last_version;
+        if let Some(old) = entry.wake.replace(Wake { at: now.monotonic, repeat_after: FIRST_REPEAT }) {
+            self.wakes.remove((old.at, entry.id));
+        }
+        self.wakes.insert((now.monotonic, entry.id), key.clone());
+    }
+
+    /// Moves `key`'s next get; one that is out is not doubled.
+    fn reschedule(&mut self, key: &K, due: Duration) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        self.gets.remove((entry.due, entry.id));
+        entry.due = due;
+        if !self.in_flight.contains(key) {
+            self.gets.insert((due, entry.id), key.clone());
+        }
+    }
+}
+
+/// How long after an epoch time in milliseconds `now` is; zero if it is not.
+fn since_epoch_millis(millis: i64, now: SystemTime) -> Duration {
+    let then = UNIX_EPOCH + Duration::from_millis(u64::try_from(millis).unwrap_or(0));
+    now.duration_since(then).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,210 @@
+//! The task around a [`Book`]: it makes the gets that are due, a bounded number at once, and hands on the wakes.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::FutureExt;
+use futures::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::{Notify, mpsc, watch};
+
+use super::health::Watchdog;
+use super::{Answer, Ask, Book, Clock, Health, Key, Learned, Read, Runs, Schedule, Snapshot, SystemClock};
+use crate::databricks::error::Error;
+use crate::databricks::ids::RunId;
+use crate::telemetry::Metrics;
+
+/// Gets in flight at once, by default. The rate limit is what bounds the load; this bounds memory, and is enough for
+/// 150 answers a second at 200 ms each.
+const MAX_IN_FLIGHT: usize = 32;
+
+/// What a poller is started with, beside its workspace.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Gets in flight at once.
+    pub max_in_flight: usize,
+    /// Decides all jitter.
+    pub seed: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        // The standard library's per-process random keys are random enough for jitter.
+        Self { max_in_flight: MAX_IN_FLIGHT, seed: RandomState::new().build_hasher().finish() }
+    }
+}
+
+/// Asks one workspace about its runs. Dropping it ends its task and whatever get is out.
+#[derive(Debug)]
+pub struct Poller<K, C = SystemClock> {
+    shared: Arc<Shared<K>>,
+    clock: C,
+    health: watch::Receiver<Health>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Shared<K> {
+    book: Mutex<Book<K>>,
+    /// Something was changed from outside: the task must look again.
+    changed: Notify,
+}
+
+impl<K> Shared<K> {
+    fn book(&self) -> MutexGuard<'_, Book<K>> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Key, C: Clock + Clone> Poller<K, C> {
+    /// Starts a poller on the current tokio runtime. Keys with news are sent to `wakes`, which all pollers may share;
+    /// while it is full the wakes wait in the book, once each. The poller ends when the other end is gone.
+    pub fn start(runs: impl Runs, clock: C, settings: Settings, wakes: mpsc::Sender<K>, metrics: Arc<Metrics>) -> Self {
+        let book = Mutex::new(Book::new(settings.seed, settings.max_in_flight));
+        let shared = Arc::new(Shared { book, changed: Notify::new() });
+        let (health_sender, health) = watch::channel(Health::default());
+        let worker = Worker {
+            runs,
+            clock: clock.clone(),
+            shared: Arc::clone(&shared),
+            health: health_sender,
+            watchdog: Watchdog::default(),
+            metrics,
+        };
+        Self { shared, clock, health, task: tokio::spawn(worker.work(wakes)) }
+    }
+
+    /// Watches `run` for `key`. Saying so again changes nothing but the schedule; another run replaces the old one.
+    pub fn watch(&self, key: K, run: RunId, schedule: Schedule) {
+        let now = self.clock.now();
+        self.shared.book().watch(key, run, schedule, now);
+        self.shared.changed.notify_one();
+    }
+
+    /// Forgets `key`.
+    pub fn unwatch(&self, key: &K) {
+        self.shared.book().unwatch(key);
+    }
+
+    /// Asks about `key` as soon as the rate limit allows: after a cancel, before a retry, when an answer contradicts
+    /// itself. However often this is said it is one get; its answer wakes `key` even if it is no news.
+    pub fn poke(&self, key: &K) {
+        let now = self.clock.now();
+        self.shared.book().poke(key, now);
+        self.shared.changed.notify_one();
+    }
+
+    /// The newest reading; none before the first get has come back.
+    #[must_use]
+    pub fn snapshot(&self, key: &K) -> Option<Arc<Snapshot>> {
+        self.shared.book().snapshot(key)
+    }
+
+    /// Stops the wakes for this version and those before it. News that came since keeps waking.
+    pub fn acknowledge(&self, key: &K, version: u64) {
+        self.shared.book().acknowledge(key, version);
+    }
+
+    /// Whether the workspace answers; `changed()` on it tells of the begin and the end of an outage.
+    #[must_use]
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.health.clone()
+    }
+
+    /// How many keys are watched.
+    #[must_use]
+    pub fn watched(&self) -> usize {
+        self.shared.book().len()
+    }
+}
+
+impl<K, C> Drop for Poller<K, C> {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What the task owns.
+struct Worker<K, R, C> {
+    runs: R,
+    clock: C,
+    shared: Arc<Shared<K>>,
+    health: watch::Sender<Health>,
+    watchdog: Watchdog,
+    metrics: Arc<Metrics>,
+}
+
+impl<K: Key, R: Runs, C: Clock> Worker<K, R, C> {
+    async fn work(self, wakes: mpsc::Sender<K>) {
+        let Self { runs, clock, shared, health, mut watchdog, metrics } = self;
+        let (runs, clock, shared) = (&runs, &clock, &*shared);
+        let mut gets = FuturesUnordered::new();
+        loop {
+            let now = clock.now();
+            let (next_get, next_wake) = {
+                let mut book = shared.book();
+                while let Some(ask) = book.due(now) {
+                    gets.push(get(runs, ask));
+                }
+                (book.next_due(), book.next_wake())
+            };
+            let wake_now = next_wake.is_some_and(|at| at <= now.monotonic);
+            let next_wake = next_wake.filter(|_| !wake_now);
+            let alarm = next_get.into_iter().chain(next_wake).min();
+            tokio::select! {
+                () = shared.changed.notified() => {}
+                () = clock.sleep_until(alarm.unwrap_or_default()), if alarm.is_some() => {}
+                Some((ask, result)) = gets.next(), if !gets.is_empty() => {
+                    let now = clock.now();
+                    if let Ok(result) = &result {
+                        let result = result.as_ref().map(drop);
+                        if let Some(new) = watchdog.learn(result, &health.borrow(), now) {
+                            health.send_replace(new);
+                        }
+                    }
+                    let answer = result.map_or(PANICKED, Answer::from);
+                    let learned = shared.book().learned(ask, answer, now);
+                    count(&metrics, learned);
+                }
+                permit = wakes.reserve(), if wake_now => {
+                    // Nobody is left to be told.
+                    let Ok(permit) = permit else { return };
+                    if let Some(key) = shared.book().wake(now) {
+                        permit.send(key);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A get that ended in a panic: one run's answer must not stop the others.
+const PANICKED: Answer = Answer::Failed { reason: "Panicked", retry_after: None };
+
+/// Makes one get; a panic in it stays in it.
+async fn get<K, R: Runs>(runs: &R, ask: Ask<K>) -> (Ask<K>, Result<Result<Read, Error>, ()>) {
+    let run = ask.run;
+    let result = AssertUnwindSafe(async { runs.get_run(run).await }).catch_unwind().await;
+    if result.is_err() {
+        tracing::error!(run_id = %run, "reading a run panicked; it is tried again on its schedule");
+    }
+    (ask, result.map_err(drop))
+}
+
+fn count(metrics: &Metrics, learned: Learned) {
+    metrics.polled(match learned {
+        Learned::News { .. } => "news",
+        Learned::Same => "same",
+        Learned::Absent => "absent",
+        Learned::Held => "held",
+        Learned::Failed => "failed",
+        Learned::Unwatched => "unwatched",
+    });
+    if let Learned::News { end_lag: Some(lag) } = learned {
+        metrics.end_seen_after(lag);
+    }
+}
+
+#[cfg(test)]
+mod tests;

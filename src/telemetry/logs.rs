@@ -1,0 +1,201 @@
+//! Logs on standard error, as text for people or JSON for machines.
+
+use std::fmt;
+use std::io::{self, IsTerminal};
+use std::str::FromStr;
+
+use thiserror::Error;
+use tracing::Subscriber;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// The crate whose level a bare word such as `debug` sets.
+const OURS: &str = "databricks_run_operator";
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// One line for people, coloured on a terminal.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = LogsError;
+
+    fn from_str(text: &str) -> Result<Self, LogsError> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            other => Err(LogsError::Format(other.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for LogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        })
+    }
+}
+
+/// Why logging could not be set up.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum LogsError {
+    /// No such format.
+    #[error("log format `{0}` is not known; use `text` or `json`")]
+    Format(String),
+    /// The level is neither a word nor a list of directives.
+    #[error(
+        "log level `{level}` is not understood ({cause}); use `error`, `warn`, `info`, `debug`, `trace`, or directives \
+         such as `info,kube=debug`"
+    )]
+    Level {
+        /// What was given.
+        level: String,
+        /// Why it is not understood.
+        cause: String,
+    },
+    /// Somebody has set up logging already.
+    #[error("logging is set up already")]
+    Again,
+}
+
+/// A level: one word for the operator itself (libraries then stay at `info`, or at the word if that is quieter), or
+/// `tracing` directives (`info,kube=debug`) for everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLevel(String);
+
+impl FromStr for LogLevel {
+    type Err = LogsError;
+
+    fn from_str(text: &str) -> Result<Self, LogsError> {
+        let directives = match text {
+            "off" | "error" | "warn" | "info" => text.to_owned(),
+            // hyper and rustls say more at these levels than anyone has asked for.
+            "debug" | "trace" => format!("info,{OURS}={text}"),
+            other => other.to_owned(),
+        };
+        let is_named = !directives.trim().is_empty() && directives.split(',').all(is_directive);
+        let level = |cause: String| LogsError::Level { level: text.to_owned(), cause };
+        if !is_named {
+            return Err(level("no such level".to_owned()));
+        }
+        EnvFilter::try_new(&directives).map_err(|error| level(error.to_string()))?;
+        Ok(Self(directives))
+    }
+}
+
+/// A level, or something with `=` or `[`. `EnvFilter` takes any other word for a crate whose every line is wanted, so
+/// that a misspelt level would silently switch everything else off.
+fn is_directive(text: &str) -> bool {
+    let text = text.trim();
+    text.contains(['=', '[']) || ["off", "error", "warn", "info", "debug", "trace"].contains(&text)
+}
+
+impl Default for LogLevel {
+    fn default() -> Self {
+        Self("info".to_owned())
+    }
+}
+
+impl fmt::Display for LogLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Sends all logs of this process to standard error. Once per process.
+pub fn init(format: LogFormat, level: &LogLevel) -> Result<(), LogsError> {
+    let subscriber = subscriber(format, level, io::stderr, io::stderr().is_terminal())?;
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| LogsError::Again)
+}
+
+fn subscriber<W>(
+    format: LogFormat,
+    level: &LogLevel,
+    writer: W,
+    colour: bool,
+) -> Result<Box<dyn Subscriber + Send + Sync>, LogsError>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::try_new(&level.0)
+        .map_err(|error| LogsError::Level { level: level.0.clone(), cause: error.to_string() })?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(colour);
+    Ok(match format {
+        LogFormat::Text => Box::new(builder.finish()),
+        LogFormat::Json => Box::new(builder.json().flatten_event(true).finish()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// A writer that keeps what is written.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(format: LogFormat, level: &str, log: impl FnOnce()) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let level = level.parse().unwrap();
+        let subscriber = subscriber(format, &level, move || writer.clone(), false).unwrap();
+        tracing::subscriber::with_default(subscriber, log);
+        let bytes = lines.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn json_lines_carry_their_fields_at_the_top() {
+        let text = logged(LogFormat::Json, "info", || {
+            tracing::info!(target: OURS, namespace = "data", run_id = 7, "run started");
+        });
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((line["namespace"].as_str(), line["run_id"].as_i64()), (Some("data"), Some(7)));
+        assert_eq!((line["message"].as_str(), line["level"].as_str()), (Some("run started"), Some("INFO")));
+    }
+
+    #[test]
+    fn text_lines_are_without_colour_away_from_a_terminal() {
+        let text = logged(LogFormat::Text, "info", || tracing::warn!(target: OURS, "careful"));
+        assert!(text.contains("WARN") && text.contains("careful") && !text.contains('\u{1b}'), "{text}");
+    }
+
+    #[test]
+    fn a_bare_debug_is_about_the_operator_and_not_its_libraries() {
+        let text = logged(LogFormat::Text, "debug", || {
+            tracing::debug!(target: OURS, "ours");
+            tracing::debug!(target: "hyper", "theirs");
+        });
+        assert!(text.contains("ours") && !text.contains("theirs"), "{text}");
+    }
+
+    #[test]
+    fn what_is_no_level_or_format_is_refused_with_the_choices() {
+        for level in ["loud", "", "info,loud", "kube=loud"] {
+            let error = level.parse::<LogLevel>().unwrap_err().to_string();
+            assert!(error.contains("use `error`"), "{level}: {error}");
+        }
+        let error = "xml".parse::<LogFormat>().unwrap_err().to_string();
+        assert!(error.contains("`text` or `json`"), "{error}");
+    }
+}

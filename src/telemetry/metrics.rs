@@ -1,0 +1,316 @@
+//! Every metric of the operator, one method for each thing that can happen. `docs/metrics.md` lists them for people; a
+//! test holds the two together. Where controller-runtime has a metric with the same meaning it has the same name here,
+//! so that dashboards people already have keep working.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Metric, Registry};
+
+/// What own metrics start with.
+const PREFIX: &str = "databricks_operator";
+
+/// The content type of [`Metrics::encode`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Seconds of a call or of a reconcile: from a cache hit to a deadline.
+const CALL_SECONDS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 10.0, 30.0];
+
+/// Seconds of waiting for something that takes seconds or minutes: a rate limit, the next poll.
+const WAIT_SECONDS: [f64; 11] = [0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0];
+
+macro_rules! labels {
+    ($($name:ident { $($label:ident),+ })+) => {
+        $(#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+        struct $name {
+            $($label: &'static str,)+
+        })+
+    };
+}
+
+labels! {
+    Controller { controller }
+    ControllerResult { controller, result }
+    Operation { operation }
+    OperationOutcome { operation, outcome }
+    Lane { lane }
+    Outcome { outcome }
+    Reason { reason }
+    State { state }
+    EventType { r#type }
+    Kind { kind }
+    Build { version }
+}
+
+/// How a reconcile ended, in controller-runtime's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReconcileResult {
+    /// Nothing to come back for but a change.
+    Success,
+    /// To be woken at a time.
+    RequeueAfter,
+    /// An error; it is repeated.
+    Error,
+}
+
+/// What became of a status that was computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatusWrite {
+    /// It was written.
+    Written,
+    /// It said what is there already, so nothing was sent.
+    Suppressed,
+    /// The object had changed in between (409); it is computed afresh.
+    Conflict,
+    /// The API server refused or did not answer.
+    Failed,
+}
+
+/// All metrics. Cheap to update from anywhere; share it in an `Arc`.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    names: Vec<String>,
+    reconciles: Family<ControllerResult, Counter>,
+    reconcile_errors: Family<Controller, Counter>,
+    reconcile_panics: Family<Controller, Counter>,
+    reconcile_seconds: Family<Controller, Histogram, fn() -> Histogram>,
+    api_calls: Family<OperationOutcome, Counter>,
+    api_call_seconds: Family<Operation, Histogram, fn() -> Histogram>,
+    api_throttled: Family<Operation, Counter>,
+    limiter_wait_seconds: Family<Lane, Histogram, fn() -> Histogram>,
+    polls: Family<Outcome, Counter>,
+    end_lag_seconds: Histogram,
+    runs: Family<State, Gauge>,
+    run_outcomes: Family<Reason, Counter>,
+    status_writes: Family<Outcome, Counter>,
+    events: Family<EventType, Counter>,
+    token_refreshes: Family<Outcome, Counter>,
+    orphaned_runs: Counter,
+    undecodable_objects: Family<Kind, Counter>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All metrics at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut book = Registration::default();
+        let calls: fn() -> Histogram = || Histogram::new(CALL_SECONDS);
+        let waits: fn() -> Histogram = || Histogram::new(WAIT_SECONDS);
+        let shared = "controller_runtime";
+        book.register(
+            PREFIX,
+            "build",
+            "The version that runs",
+            Info::new(Build { version: env!("CARGO_PKG_VERSION") }),
+        );
+        Self {
+            reconciles: book.family(shared, "reconcile", "Reconciles by result"),
+            reconcile_errors: book.family(shared, "reconcile_errors", "Reconciles that ended in an error"),
+            reconcile_panics: book.family(shared, "reconcile_panics", "Reconciles that ended in a contained panic"),
+            reconcile_seconds: book.histograms(shared, "reconcile_time_seconds", "Time of a reconcile", calls),
+            api_calls: book.family(PREFIX, "api_calls", "Calls of the Databricks API by outcome"),
+            api_call_seconds: book.histograms(
+                PREFIX,
+                "api_call_seconds",
+                "Time of a call of the Databricks API, without waiting for the rate limit",
+                calls,
+            ),
+            api_throttled: book.family(PREFIX, "api_throttled", "Calls that Databricks answered with 429"),
+            limiter_wait_seconds: book.histograms(
+                PREFIX,
+                "limiter_wait_seconds",
+                "How long the rate limit told a call to wait before asking again",
+                waits,
+            ),
+            polls: book.family(PREFIX, "polls", "Readings of runs by what they brought"),
+            end_lag_seconds: book.add(
+                PREFIX,
+                "run_end_lag_seconds",
+                "Time from a run's end in Databricks to its being seen by a poll",
+                Histogram::new(WAIT_SECONDS),
+            ),
+            runs: book.family(PREFIX, "runs", "DatabricksRun objects by the state they show"),
+            run_outcomes: book.family(PREFIX, "run_outcomes", "Finished requests by the reason in Succeeded"),
+            status_writes: book.family(PREFIX, "status_writes", "Computed statuses by what became of them"),
+            events: book.family(PREFIX, "events", "Kubernetes events published"),
+            token_refreshes: book.family(PREFIX, "token_refreshes", "Tokens fetched or read anew by outcome"),
+            orphaned_runs: book.add(
+                PREFIX,
+                "orphaned_runs",
+                "Runs that may still be live in Databricks although their object was released",
+                Counter::default(),
+            ),
+            undecodable_objects: book.family(
+                PREFIX,
+                "undecodable_objects",
+                "Objects met whose spec, status or metadata could not be read",
+            ),
+            names: book.names,
+            registry: book.registry,
+        }
+    }
+
+    /// Everything, in the `OpenMetrics` text format ([`CONTENT_TYPE`]).
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail; what was written is served in any case.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+
+    /// The names of all metric families, without the suffixes that the format adds (`_total`, `_info`, `_bucket`).
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// A reconcile of `controller` ended.
+    pub fn reconciled(&self, controller: &'static str, result: ReconcileResult, took: Duration) {
+        let word = match result {
+            ReconcileResult::Success => "success",
+            ReconcileResult::RequeueAfter => "requeue_after",
+            ReconcileResult::Error => "error",
+        };
+        self.reconciles.get_or_create(&ControllerResult { controller, result: word }).inc();
+        if result == ReconcileResult::Error {
+            self.reconcile_errors.get_or_create(&Controller { controller }).inc();
+        }
+        self.reconcile_seconds.get_or_create(&Controller { controller }).observe(took.as_secs_f64());
+    }
+
+    /// A reconcile of `controller` panicked and was contained. Its end is to be reported as well.
+    pub fn reconcile_panicked(&self, controller: &'static str) {
+        self.reconcile_panics.get_or_create(&Controller { controller }).inc();
+    }
+
+    /// A call of the Databricks API ended. `operation` is the method's name (`run-now`, `runs/get`), `outcome` is
+    /// `Success` or the error's reason.
+    pub fn api_called(&self, operation: &'static str, outcome: &'static str, took: Duration) {
+        self.api_calls.get_or_create(&OperationOutcome { operation, outcome }).inc();
+        self.api_call_seconds.get_or_create(&Operation { operation }).observe(took.as_secs_f64());
+    }
+
+    /// Databricks answered a call with 429.
+    pub fn api_throttled(&self, operation: &'static str) {
+        self.api_throttled.get_or_create(&Operation { operation }).inc();
+    }
+
+    /// The rate limit told a call in `lane` to come back after `wait`.
+    pub fn limiter_waits(&self, lane: &'static str, wait: Duration) {
+        self.limiter_wait_seconds.get_or_create(&Lane { lane }).observe(wait.as_secs_f64());
+    }
+
+    /// A poll brought `outcome`.
+    pub fn polled(&self, outcome: &'static str) {
+        self.polls.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// A run's end was seen this long after it happened.
+    pub fn end_seen_after(&self, lag: Duration) {
+        self.end_lag_seconds.observe(lag.as_secs_f64());
+    }
+
+    /// So many objects show each state now; states that are not named have none.
+    pub fn set_runs(&self, counts: impl IntoIterator<Item = (&'static str, usize)>) {
+        self.runs.clear();
+        for (state, count) in counts {
+            self.runs.get_or_create(&State { state }).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// A request finished with this reason in its `Succeeded` condition.
+    pub fn run_finished(&self, reason: &'static str) {
+        self.run_outcomes.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// A status was computed, and this became of it.
+    pub fn status_write(&self, write: StatusWrite) {
+        let outcome = match write {
+            StatusWrite::Written => "written",
+            StatusWrite::Suppressed => "suppressed",
+            StatusWrite::Conflict => "conflict",
+            StatusWrite::Failed => "failed",
+        };
+        self.status_writes.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// An event of this type (`Normal`, `Warning`) was published.
+    pub fn event_published(&self, r#type: &'static str) {
+        self.events.get_or_create(&EventType { r#type }).inc();
+    }
+
+    /// A token was fetched or read anew. `outcome` is `Success` or the error's reason.
+    pub fn token_refreshed(&self, outcome: &'static str) {
+        self.token_refreshes.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// An object was released while its run may still be live.
+    pub fn run_orphaned(&self) {
+        self.orphaned_runs.inc();
+    }
+
+    /// An object of this kind could not be read in full.
+    pub fn undecodable(&self, kind: &'static str) {
+        self.undecodable_objects.get_or_create(&Kind { kind }).inc();
+    }
+}
+
+/// Puts metrics into a registry and keeps their names.
+#[derive(Default)]
+struct Registration {
+    registry: Registry,
+    names: Vec<String>,
+}
+
+impl Registration {
+    fn register(&mut self, prefix: &str, name: &str, help: &str, metric: impl Metric) {
+        let name = format!("{prefix}_{name}");
+        self.registry.register(name.clone(), help, metric);
+        self.names.push(name);
+    }
+
+    fn add<M: Metric + Clone>(&mut self, prefix: &str, name: &str, help: &str, metric: M) -> M {
+        self.register(prefix, name, help, metric.clone());
+        metric
+    }
+
+    fn family<L, M>(&mut self, prefix: &str, name: &str, help: &str) -> Family<L, M>
+    where
+        L: Clone + std::hash::Hash + Eq,
+        M: Default,
+        Family<L, M>: Metric,
+    {
+        self.add(prefix, name, help, Family::default())
+    }
+
+    fn histograms<L>(
+        &mut self,
+        prefix: &str,
+        name: &str,
+        help: &str,
+        new: fn() -> Histogram,
+    ) -> Family<L, Histogram, fn() -> Histogram>
+    where
+        L: Clone + std::hash::Hash + Eq,
+        Family<L, Histogram, fn() -> Histogram>: Metric,
+    {
+        self.add(prefix, name, help, Family::new_with_constructor(new))
+    }
+}
+
+#[cfg(test)]
+mod tests;

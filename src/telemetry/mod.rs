@@ -1,0 +1,7 @@
+//! What the operator tells those who run it: metrics and logs. Every room but `api` and `lifecycle` may use this one; it
+//! uses none. Labels are words from fixed lists: never a name of an object, a run or a host.
+
+pub mod logs;
+pub mod metrics;
+
+pub use metrics::Metrics;
