@@ -11,7 +11,7 @@ pub const MAX_MESSAGE: usize = 1024;
 /// The machine-readable half of an error answer and a bounded message. Nothing else of a body is ever kept.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ApiError {
-    /// HTTP status of the answer.
+    /// HTTP status of the answer; 0 when the client itself refused and nothing was sent.
     pub http_status: u16,
     /// Databricks' `error_code`, if the answer was JSON and had one.
     pub error_code: Option<String>,
@@ -23,7 +23,11 @@ pub struct ApiError {
 
 impl std::fmt::Display for ApiError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "HTTP {}", self.http_status)?;
+        if self.http_status == 0 {
+            f.write_str("nothing was sent")?;
+        } else {
+            write!(f, "HTTP {}", self.http_status)?;
+        }
         if let Some(code) = &self.error_code {
             write!(f, " {code}")?;
         }
@@ -74,9 +78,14 @@ pub enum Error {
     /// The network failed.
     #[error("{0}")]
     Transport(TransportError),
-    /// Whoever answered is no Databricks API: HTML, a redirect, a foreign certificate.
+    /// Whoever answered is no Databricks API: HTML or a redirect. (A foreign certificate is a `NotConnected`: nothing
+    /// was sent.)
     #[error("{0}; check spec.host of the workspace")]
     WrongHost(String),
+    /// The token endpoint did not give a token, so the call itself was never sent. Holds what went wrong there where
+    /// that error alone would read as "may have been executed".
+    #[error("no token could be had: {0}")]
+    NoToken(Box<Error>),
     /// The token could not be had because of something in the cluster: a Secret or a key that is not there.
     #[error("{0}")]
     Credentials(CredentialsError),
@@ -140,6 +149,7 @@ impl Error {
             Self::Unavailable(_) => "Unavailable",
             Self::Transport(_) => "Unreachable",
             Self::WrongHost(_) => "WrongHost",
+            Self::NoToken(cause) => cause.reason(),
             Self::Credentials(CredentialsError::NotFound(_)) => "CredentialsNotFound",
             Self::Credentials(_) => "CredentialsUnusable",
             Self::NotNow(_) => "RateLimited",
@@ -154,9 +164,11 @@ impl Error {
             Self::NoSuchRoute(_)
             | Self::Unauthenticated(_)
             | Self::Forbidden(_)
+            | Self::Rejected(ApiError { http_status: 0, .. })
             | Self::Throttled { api: ApiError { http_status: 429, .. }, .. }
             | Self::QuotaExceeded(ApiError { http_status: 429, .. })
             | Self::Transport(TransportError::NotConnected(_))
+            | Self::NoToken(_)
             | Self::Credentials(_)
             | Self::NotNow(_) => Executed::No,
             Self::NotFound(_)
@@ -166,6 +178,31 @@ impl Error {
             | Self::Unavailable(_)
             | Self::Transport(_)
             | Self::WrongHost(_) => Executed::Maybe,
+        }
+    }
+    /// The same error, of a step that comes before the call: whatever happened there, the call was not sent.
+    #[must_use]
+    pub(super) fn before_sending(self) -> Self {
+        match self.executed() {
+            Executed::No => self,
+            Executed::Maybe => Self::NoToken(Box::new(self)),
+        }
+    }
+
+    /// The answer behind the error, where there was one.
+    #[must_use]
+    pub fn api(&self) -> Option<&ApiError> {
+        match self {
+            Self::NotFound(api)
+            | Self::NoSuchRoute(api)
+            | Self::Rejected(api)
+            | Self::Unauthenticated(api)
+            | Self::Forbidden(api)
+            | Self::Throttled { api, .. }
+            | Self::QuotaExceeded(api)
+            | Self::Unavailable(api) => Some(api),
+            Self::NoToken(cause) => cause.api(),
+            Self::Transport(_) | Self::WrongHost(_) | Self::Credentials(_) | Self::NotNow(_) => None,
         }
     }
 }

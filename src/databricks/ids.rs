@@ -45,6 +45,43 @@ id! {
     RepairId
 }
 
+/// What makes a repeated request return the first one's run. Databricks takes up to 64 characters and compares nothing
+/// else: the same token always means the same run, whatever the body.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct IdempotencyToken(String);
+
+/// A text that cannot be an idempotency token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an idempotency token has 1 to 64 characters out of A-Z, a-z, 0-9, '-' and '_'")]
+pub struct InvalidIdempotencyToken;
+
+impl IdempotencyToken {
+    /// Characters that Databricks takes.
+    pub const MAX_LENGTH: usize = 64;
+
+    /// Checks length and characters: the token is written into a JSON text as it is.
+    pub fn new(text: impl Into<String>) -> Result<Self, InvalidIdempotencyToken> {
+        let text = text.into();
+        let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+        if text.is_empty() || text.len() > Self::MAX_LENGTH || !plain {
+            return Err(InvalidIdempotencyToken);
+        }
+        Ok(Self(text))
+    }
+
+    /// The token as it is sent.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for IdempotencyToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// Accepts the integer and the string form: some gateways turn large integers into strings.
 struct IdVisitor;
 
@@ -76,6 +113,15 @@ mod tests {
     fn an_id_above_2_to_the_53_survives_in_both_forms() {
         for text in ["8805518563412967921", "\"8805518563412967921\""] {
             assert_eq!(serde_json::from_str::<RunId>(text).unwrap(), RunId(8_805_518_563_412_967_921));
+        }
+    }
+
+    #[test]
+    fn a_token_that_would_need_escaping_or_is_too_long_is_refused() {
+        assert!(IdempotencyToken::new("abc-DEF_123").is_ok());
+        assert!(IdempotencyToken::new("a".repeat(64)).is_ok());
+        for text in ["", "a\"b", "a b", "ä", &"a".repeat(65)] {
+            assert_eq!(IdempotencyToken::new(text), Err(InvalidIdempotencyToken), "{text}");
         }
     }
 

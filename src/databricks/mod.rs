@@ -1,7 +1,32 @@
 //! The Jobs API client: requests, answers, errors, tokens, rate limit. It knows nothing of Kubernetes and can be used
 //! alone; what it needs from outside (a secret) comes through a trait. It never follows a redirect, never reads a body
 //! without a cap, never calls without a deadline, and never repeats a POST that may have been executed.
+//!
+//! From the outside in: [`client::Client`] (one workspace as one identity) → `calls/` (one file per operation) →
+//! `tokens` and `transport` → `classify` (every error answer becomes one [`error::Error`], by one table). The pure
+//! parts (`classify`, `lifetime`, `limiter`, `host_policy`) are tested beside their code; what happens on the wire is
+//! tested over TLS in `e2e/tests/databricks_client.rs`.
 
+mod calls;
+mod classify;
+pub mod client;
+mod clock;
+pub mod credentials;
 pub mod error;
+mod error_body;
+pub mod host;
+pub mod host_policy;
+mod identity;
 pub mod ids;
+mod lifetime;
+pub mod limiter;
+pub mod limiters;
 pub mod model;
+
+pub mod observer;
+mod retry_after;
+pub mod settings;
+mod tokens;
+mod transport;
+
+pub use calls::{Answered, Checked, FoundRuns, JobMatch, ListRuns, RunsPage, Submitted};

@@ -1,0 +1,102 @@
+//! `jobs/runs/get`: a run with all its tasks.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+
+use super::{Answered, Pages};
+use crate::databricks::client::{Client, Request};
+use crate::databricks::error::{Error, TransportError};
+use crate::databricks::ids::RunId;
+use crate::databricks::limiter::Lane;
+use crate::databricks::model::{Run, RunTask};
+use crate::databricks::observer::Operation;
+use crate::databricks::settings::JobsApiVersion;
+
+/// A hundred tasks a page and a thousand tasks a run, each repeated a few times: more pages than these are a loop.
+const MAX_PAGES: usize = 100;
+
+#[derive(Deserialize)]
+struct Page {
+    #[serde(flatten)]
+    run: Run,
+    next_page_token: Option<String>,
+}
+
+impl Client {
+    /// A run as it is now: all pages put together, the newest attempt of each task.
+    pub async fn get_run(&self, version: JobsApiVersion, run: RunId) -> Result<Answered<Run>, Error> {
+        const OPERATION: Operation = Operation::GetRun;
+        self.permission(OPERATION, Lane::Poll, run)?;
+        let deadline = self.call_deadline();
+        let mut pages = Pages::at_most(MAX_PAGES);
+        let mut whole: Option<Answered<Run>> = None;
+        loop {
+            let mut request = Request::get(OPERATION, version, "runs/get").about(run).query("run_id", run);
+            if let Some(token) = pages.token() {
+                request = request.query("page_token", token);
+                self.charge();
+            }
+            let answer = self.send(&request, deadline).await?;
+            let page: Page = answer.json()?;
+            if page.run.run_id != run {
+                let why = format!("it speaks of run {} where {run} was asked for", page.run.run_id);
+                return Err(Error::Transport(TransportError::UnreadableAnswer(why)));
+            }
+            // The state is the first page's, hence the oldest: at worst a run is seen to end one poll later.
+            let whole = match &mut whole {
+                Some(whole) => {
+                    whole.value.tasks.extend(page.run.tasks);
+                    whole.value.repair_history.extend(page.run.repair_history);
+                    whole
+                }
+                None => whole.insert(Answered { value: page.run, server_time: answer.server_time }),
+            };
+            if !pages.turn(page.next_page_token)? {
+                whole.value.tasks = newest_attempts(std::mem::take(&mut whole.value.tasks));
+                return Ok(whole.clone());
+            }
+        }
+    }
+}
+
+/// A repeated task is listed once per attempt under the same key. Keeps the newest of each, where the first one stood.
+fn newest_attempts(tasks: Vec<RunTask>) -> Vec<RunTask> {
+    let mut newest: Vec<RunTask> = Vec::with_capacity(tasks.len());
+    let mut index: HashMap<String, usize> = HashMap::new();
+    for task in tasks {
+        match index.get(&task.task_key) {
+            Some(&at) if age(&task) >= age(&newest[at]) => newest[at] = task,
+            Some(_) => {}
+            None => {
+                index.insert(task.task_key.clone(), newest.len());
+                newest.push(task);
+            }
+        }
+    }
+    newest
+}
+
+fn age(task: &RunTask) -> (i64, i64) {
+    (task.attempt_number, task.start_time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task(key: &str, attempt_number: i64, start_time: i64) -> RunTask {
+        RunTask { task_key: key.to_owned(), attempt_number, start_time, ..RunTask::default() }
+    }
+
+    #[test]
+    fn of_a_repeated_task_the_newest_attempt_is_kept_where_the_first_one_stood() {
+        let tasks = vec![task("b", 0, 1), task("a", 2, 9), task("b", 1, 5), task("a", 0, 1), task("a", 1, 4)];
+        assert_eq!(newest_attempts(tasks), vec![task("b", 1, 5), task("a", 2, 9)]);
+    }
+
+    #[test]
+    fn attempts_of_the_same_number_are_told_apart_by_their_start() {
+        assert_eq!(newest_attempts(vec![task("a", 0, 7), task("a", 0, 3)]), vec![task("a", 0, 7)]);
+    }
+}

@@ -1,0 +1,214 @@
+//! One workspace as one identity: every operation goes through [`Client::send`], which adds the token, tries once more
+//! with a fresh one after a 401, and keeps one deadline over all of it.
+
+use std::fmt::Display;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
+
+use super::clock::Clock;
+use super::credentials::{Credentials, KeptSecrets};
+use super::error::Error;
+use super::identity::issuer;
+use super::ids::RunId;
+use super::limiter::Lane;
+use super::limiters::Limiter;
+
+use super::observer::{Call, Observer, Operation};
+use super::settings::{JobsApiVersion, Settings};
+use super::tokens::{Token, Tokens};
+use super::transport::{Answer, HttpRequest, Method, NORMAL_BODY, Transport};
+
+/// Answers of up to 16 MiB that are read at the same time: what keeps memory bounded when many runs end at once.
+const LARGE_ANSWERS: usize = 4;
+/// When to ask again for one of those places.
+const LARGE_ANSWER_WAIT: Duration = Duration::from_millis(250);
+
+/// One workspace as one identity. Cheap to clone: the clones share token, connections and limits.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    settings: Settings,
+    transport: Arc<Transport>,
+    tokens: Arc<Tokens>,
+    limiter: Arc<Limiter>,
+    large_answers: Semaphore,
+    observer: Arc<dyn Observer>,
+}
+
+impl Client {
+    /// Builds a client; nothing is sent and no secret is read yet. The only errors are those of `ca_bundle` and of the
+    /// system's certificates. The limiter is the host's: [`super::limiters::Limiters::for_host`].
+    pub fn new(
+        settings: Settings,
+        credentials: Arc<dyn Credentials>,
+        limiter: Arc<Limiter>,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self, InvalidSettings> {
+        let transport = Arc::new(Transport::new(&settings)?);
+        let clock = Clock::system();
+        let secrets = KeptSecrets::new(credentials, clock.clone());
+        let issuer = issuer(&settings, secrets, transport.clone(), limiter.clone(), observer.clone());
+        Ok(Self(Arc::new(Inner {
+            settings,
+            transport,
+            tokens: Tokens::new(issuer, clock),
+            limiter,
+            large_answers: Semaphore::new(LARGE_ANSWERS),
+            observer,
+        })))
+    }
+
+    /// What the client was made of.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    /// Asks the limiter, once per operation. Refused, nothing is sent and the caller is told how long to wait.
+    pub(super) fn permission(&self, operation: Operation, lane: Lane, about: impl Hash) -> Result<(), Error> {
+        let who = (Arc::as_ptr(&self.0) as usize, operation, about);
+        self.0.limiter.ask(lane, who).inspect_err(|error| {
+            self.0.observer.call(&Call {
+                operation,
+                outcome: error.reason(),
+                http_status: None,
+                duration: Duration::ZERO,
+            });
+        })
+    }
+
+    /// Counts a request beyond the first of an operation.
+    pub(super) fn charge(&self) {
+        self.0.limiter.charge();
+    }
+
+    /// A place among the few large answers that are read at the same time.
+    pub(super) fn large_answer_slot(&self) -> Result<SemaphorePermit<'_>, Error> {
+        self.0.large_answers.try_acquire().map_err(|_| Error::NotNow(LARGE_ANSWER_WAIT))
+    }
+
+    pub(super) fn call_deadline(&self) -> Deadline {
+        Deadline::after(self.0.settings.call_timeout)
+    }
+
+    pub(super) fn submit_deadline(&self) -> Deadline {
+        Deadline::after(self.0.settings.submit_timeout)
+    }
+
+    /// Sends a request with the token. A 401 was surely not executed, so that one case is repeated, with a fresh token.
+    pub(super) async fn send(&self, request: &Request, deadline: Deadline) -> Result<Answer, Error> {
+        let token = self.0.tokens.get(deadline).await?;
+        match self.exchange(request, &token, deadline).await {
+            Err(Error::Unauthenticated(_)) => {}
+            outcome => return outcome,
+        }
+        self.0.tokens.reject(&token);
+        let fresh = self.0.tokens.get(deadline).await?;
+        self.charge();
+        self.exchange(request, &fresh, deadline).await
+    }
+
+    async fn exchange(&self, request: &Request, token: &Token, deadline: Deadline) -> Result<Answer, Error> {
+        let http = HttpRequest {
+            operation: request.operation,
+            method: request.method.clone(),
+            path: format!("/api/{}/jobs/{}", request.version, request.path),
+            query: &request.query,
+            authorization: token.authorization(),
+            body_cap: request.body_cap,
+            run: request.run,
+        };
+        self.0.transport.exchange(http, deadline, &self.0.limiter, &*self.0.observer).await
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("settings", &self.0.settings).finish_non_exhaustive()
+    }
+}
+
+/// A client that cannot be built.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidSettings {
+    /// The private certificate authorities cannot be read.
+    #[error("the CA bundle cannot be used: {0}; it must hold PEM blocks that begin with `-----BEGIN CERTIFICATE-----`")]
+    CaBundle(String),
+    /// The workspace id cannot stand in a header.
+    #[error("workspaceId `{0}` is no workspace's number; write the digits after `?o=` in the workspace's address")]
+    WorkspaceId(String),
+    /// The system offers no certificates, or TLS cannot be set up.
+    #[error("TLS cannot be set up: {0}; the image must hold the system's CA certificates")]
+    Tls(String),
+}
+
+/// The instant at which an operation gives up, whatever it is doing.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deadline(Instant);
+
+impl Deadline {
+    pub(super) fn after(time: Duration) -> Self {
+        Self(Instant::now() + time)
+    }
+
+    pub(super) fn or_after(self, time: Duration) -> Self {
+        Self(self.0.min(Instant::now() + time))
+    }
+
+    pub(super) fn instant(self) -> Instant {
+        self.0
+    }
+}
+
+/// What an operation asks of the Jobs API.
+pub(super) struct Request {
+    operation: Operation,
+    version: JobsApiVersion,
+    method: Method,
+    path: &'static str,
+    query: Vec<(&'static str, String)>,
+    body_cap: usize,
+    run: Option<RunId>,
+}
+
+impl Request {
+    pub(super) fn get(operation: Operation, version: JobsApiVersion, path: &'static str) -> Self {
+        Self::new(operation, version, path, Method::Get)
+    }
+
+    pub(super) fn post(operation: Operation, version: JobsApiVersion, path: &'static str, body: String) -> Self {
+        Self::new(operation, version, path, Method::PostJson(body))
+    }
+
+    fn new(operation: Operation, version: JobsApiVersion, path: &'static str, method: Method) -> Self {
+        Self { operation, version, method, path, query: Vec::new(), body_cap: NORMAL_BODY, run: None }
+    }
+
+    pub(super) fn query(mut self, name: &'static str, value: impl Display) -> Self {
+        self.query.push((name, value.to_string()));
+        self
+    }
+
+    pub(super) fn query_if(self, name: &'static str, value: Option<impl Display>) -> Self {
+        match value {
+            Some(value) => self.query(name, value),
+            None => self,
+        }
+    }
+
+    /// The run in question, for logs.
+    pub(super) fn about(mut self, run: RunId) -> Self {
+        self.run = Some(run);
+        self
+    }
+
+    pub(super) fn body_of_at_most(mut self, bytes: usize) -> Self {
+        self.body_cap = bytes;
+        self
+    }
+}

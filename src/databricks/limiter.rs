@@ -1,0 +1,212 @@
+//! How fast one host may be asked, as a pure machine: it answers *now* or *at t* and makes nobody wait.
+//!
+//! - **One bucket** of requests refills at the rate and holds one second of it. Every request takes one out, pages that
+//!   follow included: those are never refused, since an operation that has begun must come to its end, but they leave
+//!   a debt that the next ones pay.
+//! - **Lanes**: a lane may only take what is above its floor, so that a flood of polls always leaves something for a
+//!   cancel. So that a flood of cancels leaves something for the polls, each lane earns a tenth of the rate as credit
+//!   of its own, with which it may go below every floor.
+//! - **Who is refused gets a place**: the time `t` of its place in the lane's queue, remembered by a key that names the
+//!   operation (a run's id for example). Places are spread over time, so those who wait do not come back at once, and
+//!   whoever comes without a place goes to the end, so nobody is overtaken for ever. A place is kept for
+//!   [`PLACE_KEPT_FOR`] after its time.
+//! - **429** halves the rate and empties the bucket; the rate grows back within a minute. `Retry-After` holds everybody.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// Requests per second and host unless set otherwise: what Databricks' own SDK limits itself to.
+pub const DEFAULT_REQUESTS_PER_SECOND: f64 = 15.0;
+/// How long a place in the queue is kept for who does not come.
+pub const PLACE_KEPT_FOR: Duration = Duration::from_secs(10);
+/// A 429 that comes so soon after another tells nothing new: both requests were on the way already.
+const ONE_429_IN: Duration = Duration::from_secs(1);
+/// From half the rate back to all of it takes half of this.
+const GROWS_BACK_IN: Duration = Duration::from_mins(1);
+/// The rate never falls below this share of what was set.
+const LEAST_SHARE: f64 = 1.0 / 16.0;
+/// What a lane earns for itself, as a share of the rate.
+const CREDIT_SHARE: f64 = 0.1;
+/// The floor of each lane above the one before it, as a share of the bucket.
+const FLOOR_STEP: f64 = 0.1;
+
+/// What is asked for, the most urgent first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Lane {
+    /// Ending a run that costs money.
+    Cancel,
+    /// Starting a run.
+    Submit,
+    /// Reading what a run left behind.
+    Output,
+    /// Looking at runs.
+    Poll,
+}
+
+impl Lane {
+    /// All of them, the most urgent first.
+    pub const ALL: [Self; 4] = [Self::Cancel, Self::Submit, Self::Output, Self::Poll];
+}
+
+/// The limiter's answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permission {
+    /// Send it now; it is counted.
+    Now,
+    /// Send nothing; ask again at this time, with the same key.
+    At(Duration),
+}
+
+/// The machine of one host. Time is the caller's: a [`Duration`] since any fixed point, never going back.
+#[derive(Debug)]
+pub struct Core {
+    full_rate: f64,
+    /// Between `LEAST_SHARE` and 1: what is left of the rate after 429s.
+    share: f64,
+    /// Requests that may be sent now. Negative: a debt.
+    tokens: f64,
+    refilled: Duration,
+    held_until: Duration,
+    last_429: Option<Duration>,
+    queues: [Queue; 4],
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    credit: f64,
+    /// Time of each place, by the key of who has it.
+    places: HashMap<u64, Duration>,
+    last_place: Duration,
+    swept: Duration,
+}
+
+impl Core {
+    /// A machine with a full bucket. A rate that is no positive number becomes one request in a thousand seconds.
+    #[must_use]
+    pub fn new(requests_per_second: f64, now: Duration) -> Self {
+        let full_rate = if requests_per_second.is_finite() { requests_per_second.max(0.001) } else { 0.001 };
+        Self {
+            full_rate,
+            share: 1.0,
+            tokens: capacity(full_rate),
+            refilled: now,
+            held_until: now,
+            last_429: None,
+            queues: Default::default(),
+        }
+    }
+
+    /// Requests per second at this instant.
+    #[must_use]
+    pub fn rate(&self) -> f64 {
+        self.full_rate * self.share
+    }
+
+    /// Asks for one request in a lane. `who` names the operation: the same operation asks with the same key again.
+    pub fn ask(&mut self, lane: Lane, who: u64, now: Duration) -> Permission {
+        self.refill(now);
+        let place = self.place(lane, who, now);
+        match place {
+            Some(at) if at > now => Permission::At(at),
+            None if self.is_contended(lane) => self.queue_up(lane, who, now),
+            _ if self.held_until <= now && self.take(lane) => {
+                self.queue(lane).places.remove(&who);
+                Permission::Now
+            }
+            // Its turn, but more urgent lanes have emptied the bucket: it stays ahead of those behind it.
+            Some(_) if self.held_until <= now => {
+                let at = now + self.interval();
+                self.queue(lane).places.insert(who, at);
+                Permission::At(at)
+            }
+            // During a pause everybody is spread anew over the time after it.
+            _ => self.queue_up(lane, who, now),
+        }
+    }
+
+    /// Counts a request that is sent in any case: a following page, a token, a second try with a fresh token.
+    pub fn charge(&mut self, now: Duration) {
+        self.refill(now);
+        self.tokens -= 1.0;
+    }
+
+    /// Databricks answered 429 to a request because of the rate.
+    pub fn throttled(&mut self, retry_after: Option<Duration>, now: Duration) {
+        self.refill(now);
+        if self.last_429.is_none_or(|last| now.saturating_sub(last) >= ONE_429_IN) {
+            self.last_429 = Some(now);
+            self.share = (self.share / 2.0).max(LEAST_SHARE);
+        }
+        self.tokens = self.tokens.min(0.0);
+        self.hold(retry_after.unwrap_or(ONE_429_IN), now);
+    }
+
+    /// Databricks asked for a pause, for whatever reason.
+    pub fn hold(&mut self, pause: Duration, now: Duration) {
+        self.held_until = self.held_until.max(now + pause);
+    }
+
+    fn refill(&mut self, now: Duration) {
+        let elapsed = now.saturating_sub(self.refilled).as_secs_f64();
+        self.refilled = self.refilled.max(now);
+        self.share = (self.share + elapsed / GROWS_BACK_IN.as_secs_f64()).min(1.0);
+        let rate = self.rate();
+        self.tokens = (self.tokens + elapsed * rate).min(capacity(self.full_rate));
+        for queue in &mut self.queues {
+            queue.credit = (queue.credit + elapsed * rate * CREDIT_SHARE).min(1.0);
+        }
+    }
+
+    /// The place of `who`, after those whose owners never came have been cleared away.
+    fn place(&mut self, lane: Lane, who: u64, now: Duration) -> Option<Duration> {
+        let queue = self.queue(lane);
+        if now.saturating_sub(queue.swept) >= PLACE_KEPT_FOR / 10 {
+            queue.swept = now;
+            queue.places.retain(|_, at| *at + PLACE_KEPT_FOR > now);
+        }
+        queue.places.get(&who).copied()
+    }
+
+    fn is_contended(&mut self, lane: Lane) -> bool {
+        !self.queue(lane).places.is_empty()
+    }
+
+    fn take(&mut self, lane: Lane) -> bool {
+        let floor = capacity(self.full_rate) * FLOOR_STEP * f64::from(lane as u8);
+        let queue = &mut self.queues[lane as usize];
+        if self.tokens < 1.0 + floor {
+            if queue.credit < 1.0 {
+                return false;
+            }
+            queue.credit -= 1.0;
+        }
+        self.tokens -= 1.0;
+        true
+    }
+
+    fn queue_up(&mut self, lane: Lane, who: u64, now: Duration) -> Permission {
+        let start = self.held_until.max(now);
+        // Lanes that wait at the same time share the rate.
+        let waiting = self.queues.iter().filter(|queue| queue.last_place > now).count().max(1);
+        let step = self.interval() * u32::try_from(waiting).unwrap_or(1);
+        let queue = self.queue(lane);
+        let last = if queue.places.is_empty() { Duration::ZERO } else { queue.last_place };
+        let at = last.max(start) + step;
+        queue.last_place = at;
+        queue.places.insert(who, at);
+        Permission::At(at)
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_secs_f64(1.0 / self.rate())
+    }
+
+    fn queue(&mut self, lane: Lane) -> &mut Queue {
+        &mut self.queues[lane as usize]
+    }
+}
+
+/// Requests that may be sent at once after a quiet time: one second's worth, and enough for every lane's floor.
+fn capacity(rate: f64) -> f64 {
+    rate.max(4.0)
+}

@@ -1,0 +1,278 @@
+//! Bytes out, bytes in: TLS, deadlines, caps. What an answer means is `classify`'s affair.
+//!
+//! - **Nothing is repeated here.** reqwest would repeat a request after an HTTP/2 GOAWAY, although the server may have
+//!   executed it: its retries are switched off. What remains is hyper's own: a request that a pooled connection gave
+//!   back *unsent* goes out on another one, which is safe.
+//! - **HTTP/1.1 only.** One request per connection at a time: a connection that breaks leaves exactly one request in
+//!   doubt. At 15 requests a second multiplexing would gain nothing.
+//! - **Idle connections are dropped early**, before gateways drop them (60 s is usual): a request that is written into a
+//!   connection the other side is closing is one whose fate nobody knows.
+//! - **Certificates** are the system's (rustls' platform verifier, which reads the image's CA bundle or
+//!   `SSL_CERT_FILE`), so an administrator replaces them without a new build; a private CA comes on top.
+//! - A proxy is taken from the environment (`HTTPS_PROXY`, `NO_PROXY`).
+
+use std::error::Error as StdError;
+use std::time::{Duration, SystemTime};
+
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::{Certificate, Client, Response, redirect, retry};
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, timeout_at};
+use url::Url;
+
+use super::classify::{Evidence, classify};
+use super::client::{Deadline, InvalidSettings};
+use super::error::{Error, TransportError};
+use super::host::Host;
+use super::ids::RunId;
+use super::limiters::Limiter;
+use super::observer::{Call, Observer, Operation};
+use super::retry_after;
+use super::settings::Settings;
+
+/// The longest answer of an ordinary call, uncompressed.
+pub(super) const NORMAL_BODY: usize = 4 << 20;
+/// The longest answer with logs and results (5 MB each, before JSON escapes them).
+pub(super) const LARGE_BODY: usize = 16 << 20;
+/// The longest error answer that is looked at.
+const ERROR_BODY: usize = 64 << 10;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+const WORKSPACE_ID: HeaderName = HeaderName::from_static("x-databricks-workspace-id");
+const REQUEST_ID: [&str; 2] = ["x-databricks-request-id", "x-request-id"];
+
+/// The connections to one host. Every URL is built from that host, so no header ever goes to another.
+pub(super) struct Transport {
+    host: Host,
+    client: Client,
+}
+
+/// The verb and what goes with it.
+#[derive(Clone)]
+pub(super) enum Method {
+    Get,
+    PostJson(String),
+    PostForm(&'static str),
+}
+
+/// One HTTP exchange.
+pub(super) struct HttpRequest<'a> {
+    pub(super) operation: Operation,
+    pub(super) method: Method,
+    /// Begins with a slash.
+    pub(super) path: String,
+    pub(super) query: &'a [(&'static str, String)],
+    pub(super) authorization: HeaderValue,
+    /// Bytes of a good answer, uncompressed.
+    pub(super) body_cap: usize,
+    /// For logs.
+    pub(super) run: Option<RunId>,
+}
+
+/// A 2xx answer that is not HTML.
+pub(super) struct Answer {
+    pub(super) server_time: Option<SystemTime>,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    /// Reads the body. The error tells where it stopped making sense and nothing of what stood there.
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        serde_json::from_slice(&self.body).map_err(|error| {
+            let why =
+                format!("it is not the JSON that was expected (line {}, column {})", error.line(), error.column());
+            Error::Transport(TransportError::UnreadableAnswer(why))
+        })
+    }
+}
+
+impl Transport {
+    pub(super) fn new(settings: &Settings) -> Result<Self, InvalidSettings> {
+        // reqwest panics without a process-wide provider. Whoever uses this room alone need not know.
+        if rustls::crypto::CryptoProvider::get_default().is_none() {
+            // Somebody else may have been faster; then theirs serves.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        if let Some(id) = &settings.workspace_id {
+            let value = HeaderValue::from_str(id).map_err(|_| InvalidSettings::WorkspaceId(id.clone()))?;
+            headers.insert(WORKSPACE_ID, value);
+        }
+        let mut builder = Client::builder()
+            .user_agent(user_agent(settings))
+            .https_only(true)
+            .http1_only()
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            .retry(retry::never())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .default_headers(headers);
+        if let Some(pem) = &settings.ca_bundle {
+            let bundle = certificates(pem)?;
+            builder = builder.tls_certs_merge(bundle);
+        }
+        let client = builder.build().map_err(|error| InvalidSettings::Tls(in_words(&error)))?;
+        Ok(Self { host: settings.host.clone(), client })
+    }
+
+    /// Sends, reads, classifies, tells limiter and observer.
+    pub(super) async fn exchange(
+        &self,
+        request: HttpRequest<'_>,
+        deadline: Deadline,
+        limiter: &Limiter,
+        observer: &dyn Observer,
+    ) -> Result<Answer, Error> {
+        let (operation, run) = (request.operation, request.run);
+        let start = Instant::now();
+        let mut status = None;
+        let mut pause = None;
+        let outcome = timeout_at(deadline.instant(), self.try_exchange(request, &mut status, &mut pause))
+            .await
+            .unwrap_or_else(|_| {
+                let why = format!(
+                    "{} within {:.1} s",
+                    if status.is_some() { "no end" } else { "nothing" },
+                    start.elapsed().as_secs_f64()
+                );
+                Err(Error::Transport(TransportError::NoAnswer(why)))
+            });
+        let call = Call {
+            operation,
+            outcome: outcome.as_ref().map_or_else(Error::reason, |_| "Ok"),
+            http_status: status,
+            duration: start.elapsed(),
+        };
+        if let Err(error) = &outcome {
+            limiter.learn(error, pause);
+        }
+        observer.call(&call);
+        tracing::debug!(
+            host = %self.host,
+            operation = operation.as_str(),
+            run = run.map(|run| run.0),
+            status,
+            outcome = call.outcome,
+            milliseconds = u64::try_from(call.duration.as_millis()).unwrap_or(u64::MAX),
+            "call"
+        );
+        outcome
+    }
+
+    async fn try_exchange(
+        &self,
+        request: HttpRequest<'_>,
+        status: &mut Option<u16>,
+        pause: &mut Option<Duration>,
+    ) -> Result<Answer, Error> {
+        let cap = request.body_cap;
+        let mut response = self.prepare(request)?.send().await.map_err(|error| not_sent_or_lost(&error))?;
+        let http_status = response.status().as_u16();
+        *status = Some(http_status);
+        let good = response.status().is_success();
+        let (body, whole) = read(&mut response, if good { cap } else { ERROR_BODY }).await;
+        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let evidence = Evidence {
+            status: http_status,
+            content_type: header(CONTENT_TYPE.as_str()),
+            location: header("location"),
+            request_id: REQUEST_ID.iter().find_map(|name| header(name)),
+            retry_after: header(RETRY_AFTER.as_str()).and_then(|text| retry_after::parse(text, SystemTime::now())),
+            body: &body,
+        };
+        if let Some(verdict) = classify(&evidence) {
+            *pause = verdict.retry_after;
+            return Err(verdict.error);
+        }
+        whole?;
+        Ok(Answer { server_time: response.headers().get("date").and_then(http_date), body })
+    }
+
+    fn prepare(&self, request: HttpRequest<'_>) -> Result<reqwest::RequestBuilder, Error> {
+        let mut url = Url::parse(&self.host.to_string())
+            .map_err(|error| Error::Transport(TransportError::NotConnected(error.to_string())))?;
+        url.set_path(&request.path);
+        if !request.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(request.query);
+        }
+        let builder = match request.method {
+            Method::Get => self.client.get(url),
+            Method::PostJson(body) => self.client.post(url).header(CONTENT_TYPE, "application/json").body(body),
+            Method::PostForm(body) => {
+                self.client.post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body)
+            }
+        };
+        Ok(builder.header(AUTHORIZATION, request.authorization))
+    }
+}
+
+/// Reads at most `cap` bytes, counted after decompression. Always gives what came, and whether that was all.
+async fn read(response: &mut Response, cap: usize) -> (Vec<u8>, Result<(), Error>) {
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() <= cap => body.extend_from_slice(&chunk),
+            Ok(Some(_)) => return (body, Err(unreadable(format!("it is longer than {cap} bytes")))),
+            Ok(None) => return (body, Ok(())),
+            Err(error) => return (body, Err(unreadable(in_words(&error)))),
+        }
+    }
+}
+
+fn unreadable(why: String) -> Error {
+    Error::Transport(TransportError::UnreadableAnswer(why))
+}
+
+/// No answer came. Only a failure to connect (name, TCP, proxy, TLS) proves that nothing was sent.
+fn not_sent_or_lost(error: &reqwest::Error) -> Error {
+    let why = in_words(error);
+    Error::Transport(if error.is_connect() { TransportError::NotConnected(why) } else { TransportError::NoAnswer(why) })
+}
+
+/// The innermost cause, which is the one that says something; a certificate problem with its remedy.
+fn in_words(error: &reqwest::Error) -> String {
+    let mut cause: &(dyn StdError + 'static) = error;
+    loop {
+        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if let Some(tls) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            return match tls {
+                rustls::Error::InvalidCertificate(_) => format!(
+                    "its certificate is not trusted ({tls}); if it comes from a private CA, name that in spec.caBundle"
+                ),
+                _ => format!("TLS failed: {tls}"),
+            };
+        }
+        match inner.map(|inner| inner as &(dyn StdError + 'static)).or_else(|| cause.source()) {
+            Some(next) => cause = next,
+            None => return cause.to_string(),
+        }
+    }
+}
+
+fn certificates(pem: &str) -> Result<Vec<Certificate>, InvalidSettings> {
+    let bundle =
+        Certificate::from_pem_bundle(pem.as_bytes()).map_err(|error| InvalidSettings::CaBundle(in_words(&error)))?;
+    if bundle.is_empty() {
+        return Err(InvalidSettings::CaBundle("it holds no certificate".to_owned()));
+    }
+    Ok(bundle)
+}
+
+/// Databricks attributes traffic by this: product first, then what it is made of.
+fn user_agent(settings: &Settings) -> String {
+    let rust = env!("CARGO_PKG_RUST_VERSION");
+    let patch = if rust.matches('.').count() == 1 { ".0" } else { "" };
+    format!(
+        "{}/{} rust/{rust}{patch} os/{} auth/{}",
+        env!("CARGO_PKG_NAME"),
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::OS,
+        settings.auth.kind(),
+    )
+}
+
+fn http_date(date: &HeaderValue) -> Option<SystemTime> {
+    httpdate::parse_http_date(date.to_str().ok()?).ok()
+}
