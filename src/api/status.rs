@@ -2,14 +2,18 @@
 //! people's eyes only; the operator decides by the other fields. Ids are strings: they pass 2^53.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::schema;
+
 /// The status of a `DatabricksRun`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DatabricksRunStatus {
     /// The generation of the spec that this status speaks of; -1 until the operator has seen the object.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = -1))]
     pub observed_generation: Option<i64>,
     /// Where the run is, in one word, for people: not for programs, which read the conditions.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,15 +77,18 @@ pub struct DatabricksRunStatus {
     pub durations: Option<Durations>,
     /// The run's tasks, failed ones first; at most 100.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
     pub tasks: Vec<TaskStatus>,
     /// True when the run has more tasks than are listed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tasks_truncated: Option<bool>,
     /// What the tasks left behind, causes of failure first; at most 10.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
     pub outputs: Vec<TaskOutput>,
     /// The attempts and requests before the newest, newest first; at most 10.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
     pub attempts: Vec<AttemptRecord>,
     /// The last token of `dbrun.dev/rerun-requested-at` that was honoured or was there at creation.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -94,11 +101,12 @@ pub struct DatabricksRunStatus {
     pub cancel: Option<CancelRecord>,
     /// Ready, Succeeded and Finished always; Reconciling and Stalled only while True.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
 }
 
 /// Where a run was sent, written before it was sent.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct WorkspacePin {
     /// Kind of the workspace object.
@@ -115,7 +123,7 @@ pub struct WorkspacePin {
 }
 
 /// A run that is about to be started: everything its request is made of.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Intent {
     /// The run key it serves.
@@ -127,6 +135,7 @@ pub struct Intent {
     /// `RunNow` or `Submit`.
     pub endpoint: Endpoint,
     /// The request's body as JSON text, complete but for the idempotency token.
+    #[schemars(length(max = 524_288))]
     pub body: String,
     /// The operator process that may send it.
     pub holder: String,
@@ -139,7 +148,7 @@ pub struct Intent {
 }
 
 /// The call that starts a run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Endpoint {
     /// `jobs/run-now`: a run of a saved job.
     #[default]
@@ -149,7 +158,7 @@ pub enum Endpoint {
 }
 
 /// Why and since when a run is being cancelled.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CancelRecord {
     /// What asked for it.
@@ -159,7 +168,7 @@ pub struct CancelRecord {
 }
 
 /// What asked for a cancellation. (More causes come with run control; each is written ahead.)
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum CancelCause {
     /// The object is being deleted.
     Deletion,
@@ -168,7 +177,7 @@ pub enum CancelCause {
 }
 
 /// Parts of a run's time, in whole milliseconds as Databricks gives them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Durations {
     /// In the queue.
@@ -189,7 +198,7 @@ pub struct Durations {
 }
 
 /// One task of the run, its newest attempt.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TaskStatus {
     /// The task's key.
@@ -218,7 +227,7 @@ pub struct TaskStatus {
 }
 
 /// What one task left behind.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TaskOutput {
     /// The task's key.
@@ -244,7 +253,7 @@ pub struct TaskOutput {
 }
 
 /// An attempt that is over.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AttemptRecord {
     /// The run key it served.

@@ -1,0 +1,164 @@
+//! What the API server refuses, in one place: the CEL rules of the CRDs, each with a message that names the field and
+//! the remedy. Bounds and formats stand at the fields; no webhook exists. Known limits of CEL are answered by
+//! [`super::body_check`] before anything is sent: a rule that every `depends_on` names a task would cost a hundred times
+//! the API server's budget. CEL sees only fields that the schema declares, so refused fields are declared too.
+
+use serde::Serialize;
+
+/// One rule of `x-kubernetes-validations`.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Rule {
+    /// The CEL expression that must be true.
+    pub rule: &'static str,
+    /// What the user reads when it is not.
+    pub message: &'static str,
+}
+
+/// `DatabricksRun.spec`.
+pub const RUN_SPEC: &[Rule] = &[
+    Rule {
+        rule: "has(self.runNow) != has(self.submit)",
+        message: "must have exactly one of `runNow` (run a saved job) and `submit` (run once, without a saved job); \
+                  beside `jobName`, `runNow` may be `{}`",
+    },
+    Rule {
+        rule: "!has(self.jobName) || !has(self.submit)",
+        message: "`jobName` must stand beside `runNow`, not `submit`: it names the saved job; a one-off run is named by \
+                  `submit.run_name`",
+    },
+    Rule {
+        rule: "!has(self.runNow) || has(self.runNow.job_id) != has(self.jobName)",
+        message: "must have exactly one of `runNow.job_id` and `jobName`: the id or the name of the saved job",
+    },
+];
+
+/// `spec.polling`.
+pub const POLLING: &[Rule] = &[Rule {
+    rule: "!has(self.initialSeconds) || !has(self.maxSeconds) || self.initialSeconds <= self.maxSeconds",
+    message: "`polling.initialSeconds` must not be above `polling.maxSeconds`",
+}];
+
+/// `spec.runNow`.
+pub const RUN_NOW: &[Rule] = &[NO_TOKEN];
+
+/// `spec.submit`.
+pub const SUBMIT: &[Rule] = &[
+    NO_TOKEN,
+    Rule {
+        rule: "has(self.tasks) && self.tasks.size() > 0",
+        message: "`submit.tasks` must list at least one task: `tasks: [{task_key: main, notebook_task: {notebook_path: \
+                  /Shared/etl}, existing_cluster_id: …}]`",
+    },
+    Rule {
+        rule: "[has(self.notebook_task), has(self.spark_jar_task), has(self.spark_python_task), \
+               has(self.spark_submit_task), has(self.python_wheel_task), has(self.pipeline_task), has(self.sql_task), \
+               has(self.dbt_task), has(self.existing_cluster_id), has(self.new_cluster), has(self.libraries)]\
+               .filter(x, x).size() == 0",
+        message: "task fields must stand in `submit.tasks`, not beside `run_name` (the form of Jobs API 2.0): write \
+                  `tasks: [{task_key: main, notebook_task: {…}, existing_cluster_id: …}]`",
+    },
+    Rule {
+        rule: "!has(self.job_clusters)",
+        message: "`submit.job_clusters` must be left out: runs/submit has no shared job clusters; give each task \
+                  `new_cluster` or `existing_cluster_id`",
+    },
+];
+
+/// Each element of `spec.submit.tasks`. The lists count instead of comparing pairs: that is what the API server's cost
+/// limit allows for 1,000 tasks.
+pub const TASK: &[Rule] = &[
+    Rule {
+        rule: "[has(self.notebook_task), has(self.spark_python_task), has(self.python_wheel_task), \
+               has(self.spark_jar_task), has(self.spark_submit_task), has(self.sql_task), has(self.dbt_task), \
+               has(self.pipeline_task), has(self.run_job_task), has(self.condition_task), has(self.for_each_task), \
+               has(self.dashboard_task), has(self.alert_task), has(self.power_bi_task), \
+               has(self.clean_rooms_notebook_task), has(self.dbt_platform_task), has(self.dbt_cloud_task), \
+               has(self.python_operator_task), has(self.ai_runtime_task), has(self.gen_ai_compute_task), \
+               has(self.ai_function_task)].filter(x, x).size() <= 1",
+        message: "a task must have one kind: keep one of its `*_task` fields and move the others to tasks of their own, \
+                  ordered by `depends_on`",
+    },
+    Rule {
+        rule: "[has(self.existing_cluster_id), has(self.new_cluster), has(self.environment_key)]\
+               .filter(x, x).size() <= 1",
+        message: "a task must have at most one of `existing_cluster_id`, `new_cluster` and `environment_key`; with none \
+                  it runs on serverless compute, where its kind allows that",
+    },
+    Rule {
+        rule: "!has(self.job_cluster_key)",
+        message: "`job_cluster_key` must be left out: runs/submit has no shared job clusters; use `new_cluster` or \
+                  `existing_cluster_id`",
+    },
+];
+
+/// Every map of parameters.
+pub const PARAMETERS: &[Rule] = &[Rule {
+    rule: "!('true' in self) && !('false' in self)",
+    message: "must not have a parameter named true or false: YAML reads the keys y, yes, on, n, no and off as booleans; \
+              quote the key, as in `\"y\": \"1\"`",
+}];
+
+/// Names of Secrets, `ConfigMap`s and workspaces.
+pub const OBJECT_NAME: &[Rule] = &[Rule {
+    rule: "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",
+    message: "must be the name of an object in this namespace: lower-case letters, digits, `-` and `.`",
+}];
+
+/// Keys within Secrets and `ConfigMap`s.
+pub const DATA_KEY: &[Rule] = &[Rule {
+    rule: "self.matches('^[-._a-zA-Z0-9]+$')",
+    message: "must be a key of the Secret or ConfigMap: letters, digits, `-`, `_` and `.`",
+}];
+
+/// `DatabricksWorkspace.spec`.
+pub const WORKSPACE_SPEC: &[Rule] = &[
+    Rule {
+        rule: "self.host == oldSelf.host",
+        message: "`host` must not change: live runs are pinned to it; create another DatabricksWorkspace",
+    },
+    Rule {
+        rule: "has(self.workspaceId) == has(oldSelf.workspaceId) && \
+               (!has(self.workspaceId) || self.workspaceId == oldSelf.workspaceId)",
+        message: "`workspaceId` must not be added, changed or removed: live runs are pinned to it; create another \
+                  DatabricksWorkspace",
+    },
+];
+
+/// `spec.host`. The second rule is silent where the first one speaks.
+pub const HOST: &[Rule] = &[
+    Rule {
+        rule: "self.startsWith('https://')",
+        message: "`host` must begin with `https://`: the credential is never sent unencrypted",
+    },
+    Rule {
+        rule: "!self.startsWith('https://') || \
+               self.matches('^https://([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|\\\\[[0-9A-Fa-f:.]+\\\\])(:[0-9]{1,5})?$')",
+        message: "`host` must be `https://` and the host name alone, without user, path, query or slash at its end, as in \
+                  `https://adb-1234567890123456.7.azuredatabricks.net`",
+    },
+];
+
+/// `spec.workspaceId`.
+pub const WORKSPACE_ID: &[Rule] = &[Rule {
+    rule: "self.matches('^[0-9]+$')",
+    message: "`workspaceId` must be the workspace's number as a string of digits: what follows `?o=` in its URLs",
+}];
+
+/// `spec.auth`.
+pub const AUTH: &[Rule] = &[Rule {
+    rule: "has(self.pat) != has(self.oauthM2M)",
+    message: "`auth` must have exactly one of `pat` and `oauthM2M`",
+}];
+
+/// `spec.auth.oauthM2M`.
+pub const OAUTH_M2M: &[Rule] = &[Rule {
+    rule: "has(self.clientId) != has(self.clientIdSecretRef)",
+    message: "`oauthM2M` must have exactly one of `clientId` and `clientIdSecretRef`",
+}];
+
+/// Both bodies.
+const NO_TOKEN: Rule = Rule {
+    rule: "!has(self.idempotency_token)",
+    message: "`idempotency_token` must be left out: the operator makes its own for every start; to run again, change \
+              the annotation `dbrun.dev/rerun-requested-at`",
+};

@@ -1,0 +1,195 @@
+//! `DatabricksWorkspace`: where runs are sent and with which credential. Both live in one object, so that the author of
+//! a run can never pair one workspace's credential with another host. As with runs, [`WorkspaceObject`] is the watched
+//! twin of the kind, its spec raw.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::run::{SpecError, decode};
+use super::{admission, schema};
+
+/// Where runs are sent, and with which credential. `host` and `workspaceId` cannot change: another workspace is another
+/// object, because runs that are live are pinned to this one.
+#[allow(clippy::duplicated_attributes, reason = "the lint takes the keys of all columns for one list")]
+#[derive(CustomResource, Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "dbrun.dev",
+    version = "v1alpha1",
+    kind = "DatabricksWorkspace",
+    plural = "databricksworkspaces",
+    singular = "databricksworkspace",
+    shortname = "dbws",
+    category = "databricks",
+    namespaced,
+    status = "DatabricksWorkspaceStatus",
+    derive = "PartialEq",
+    doc = "A Databricks workspace and the credential for it. Runs in the same namespace name it in spec.workspaceRef. Its condition Ready says whether a token could be had and the API answers.",
+    printcolumn(name = "Host", type_ = "string", json_path = ".spec.host", description = "Host of the workspace."),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#,
+        description = "Whether a token could be had and the API answers."
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#,
+        description = "Why, in one word."
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp",
+        description = "Age of the object."
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
+        priority = 1,
+        description = "Why, and what to do."
+    )
+)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = admission::WORKSPACE_SPEC))]
+pub struct DatabricksWorkspaceSpec {
+    /// The workspace's address: `https://` and the host name, no path. Cannot be changed. The operator only talks to hosts
+    /// its administrator allows (`--allowed-host`). Example: `https://adb-1234567890123456.7.azuredatabricks.net`.
+    #[schemars(length(min = 1, max = 300), extend("x-kubernetes-validations" = admission::HOST))]
+    pub host: String,
+    /// The workspace's numeric id, sent as `X-Databricks-Workspace-Id`: needed on hosts that serve many workspaces. Cannot
+    /// be changed. Example: `"1234567890123456"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 20), extend("x-kubernetes-validations" = admission::WORKSPACE_ID))]
+    pub workspace_id: Option<String>,
+    /// Version of the Jobs API, one for every call of a run: `"2.1"` (the default) or `"2.2"`. Runs already started keep
+    /// the one they were started with.
+    #[serde(default)]
+    pub jobs_api_version: JobsApiVersion,
+    /// Where the credential comes from: exactly one way. Example: `{pat: {secretRef: {name: databricks, key: token}}}`.
+    pub auth: Auth,
+    /// A certificate authority to trust besides the public ones, for a proxy or a private link that presents its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_bundle: Option<CaBundle>,
+}
+
+// Plain comments on the variants: a doc comment would turn the schema's `enum` into `oneOf`.
+/// Version of the Jobs API.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[allow(missing_docs, reason = "described at the field, for kubectl explain")]
+pub enum JobsApiVersion {
+    #[default]
+    #[serde(rename = "2.1")]
+    V2_1,
+    #[serde(rename = "2.2")]
+    V2_2,
+}
+
+impl JobsApiVersion {
+    /// As it stands in a path: `2.1` or `2.2`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V2_1 => "2.1",
+            Self::V2_2 => "2.2",
+        }
+    }
+}
+
+/// Where the credential comes from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = admission::AUTH))]
+pub struct Auth {
+    /// A personal access token. Simple; bound to a person and to its expiry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pat: Option<Pat>,
+    /// A service principal's OAuth client credentials (machine to machine).
+    #[serde(rename = "oauthM2M", skip_serializing_if = "Option::is_none")]
+    pub oauth_m2m: Option<OAuthM2M>,
+}
+
+/// A personal access token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Pat {
+    /// The Secret in this namespace that holds the token. Example: `{name: databricks, key: token}`.
+    pub secret_ref: KeyRef,
+}
+
+/// OAuth client credentials of a service principal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = admission::OAUTH_M2M))]
+pub struct OAuthM2M {
+    /// The service principal's application id. Exactly one of `clientId` and `clientIdSecretRef`.
+    /// Example: `3f1e9c2a-0000-4000-8000-1234567890ab`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub client_id: Option<String>,
+    /// The Secret that holds the application id. Example: `{name: databricks, key: client-id}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_id_secret_ref: Option<KeyRef>,
+    /// The Secret that holds the OAuth secret. Example: `{name: databricks, key: client-secret}`.
+    pub client_secret_ref: KeyRef,
+}
+
+/// A certificate authority.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CaBundle {
+    /// The ConfigMap in this namespace that holds PEM certificates. Example: `{name: corporate-ca, key: ca.crt}`.
+    pub config_map_ref: KeyRef,
+}
+
+/// One key of a Secret or ConfigMap in the object's namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyRef {
+    /// Its name. Example: `databricks`.
+    #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = admission::OBJECT_NAME))]
+    pub name: String,
+    /// The key within it. Example: `token`.
+    #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = admission::DATA_KEY))]
+    pub key: String,
+}
+
+/// What the operator knows of the workspace.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DatabricksWorkspaceStatus {
+    /// The generation of the spec that this status speaks of; -1 until the operator has seen the object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = -1))]
+    pub observed_generation: Option<i64>,
+    /// `Ready` always; `Reconciling` (waiting for something that may come by itself) and `Stalled` (a person has to do
+    /// something) only while True.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::conditions")]
+    pub conditions: Vec<Condition>,
+}
+
+/// A `DatabricksWorkspace` as it is watched: metadata and status read strictly, the spec kept as it came.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, kube::Resource)]
+#[resource(inherit = "DatabricksWorkspace")]
+pub struct WorkspaceObject {
+    /// Name, uid, generation.
+    pub metadata: ObjectMeta,
+    /// The spec as raw JSON; see [`WorkspaceObject::spec`].
+    #[serde(default)]
+    pub spec: Value,
+    /// What the operator wrote; one with `observedGeneration: -1` is the schema's default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<DatabricksWorkspaceStatus>,
+}
+
+impl WorkspaceObject {
+    /// The spec, decoded. Fields that nobody knows are passed over.
+    pub fn spec(&self) -> Result<DatabricksWorkspaceSpec, SpecError> {
+        decode(&self.spec)
+    }
+}
