@@ -139,7 +139,7 @@ pub(super) mod tests {
         let secrets = KeptSecrets::new(store.clone(), clock.clock());
         assert_eq!(secrets.read(&key()).await.unwrap().expose_secret(), "abc");
         store.becomes(Err(gone()));
-        clock.turn(KEPT_FOR - Duration::from_secs(1));
+        clock.turn(KEPT_FOR.saturating_sub(Duration::from_secs(1)));
         assert_eq!(secrets.read(&key()).await.unwrap().expose_secret(), "abc");
         clock.turn(Duration::from_secs(1));
         assert_eq!(secrets.read(&key()).await.unwrap_err(), gone());

@@ -1,4 +1,5 @@
-//! The operations, one file each: what is sent, what is read of the answer. How it is sent is `client`'s affair.
+//! The operations, one file each: what is sent, what is read of the answer. How it is sent, how often and when, is the
+//! affair of `client`: nothing here repeats a call.
 
 mod cancel_run;
 mod check;
