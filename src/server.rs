@@ -243,7 +243,7 @@ mod tests {
         let health: SocketAddr = LOOPBACK.parse().unwrap();
         // 127.0.0.2 is loopback as well: another address, and as free.
         let metrics = if one_address { health } else { "127.0.0.2:0".parse().unwrap() };
-        let (heartbeat, readiness) = (Heartbeat::new(Duration::from_secs(3600)), Readiness::default());
+        let (heartbeat, readiness) = (Heartbeat::new(Duration::from_hours(1)), Readiness::default());
         let metrics = Addresses { health, metrics };
         let server = Server::start(metrics, heartbeat.clone(), readiness.clone(), Arc::default()).unwrap();
         Started { server, heartbeat, readiness }
@@ -289,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_silent_loop_is_unhealthy_until_it_beats_again() {
-        let heartbeat = Heartbeat::new(Duration::from_secs(60));
+        let heartbeat = Heartbeat::new(Duration::from_mins(1));
         let seconds = Duration::from_secs;
         assert_eq!(heartbeat.failure(seconds(60)), None, "the start counts as a beat");
         let why = heartbeat.failure(seconds(75)).unwrap();
