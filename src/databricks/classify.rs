@@ -268,3 +268,6 @@ fn redirect(evidence: &Evidence<'_>) -> String {
     }
     format!("the host answers with a redirect (HTTP {}), not as the Databricks API does", evidence.status)
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,8 @@
 //! - **Who is refused gets a place**: the time `t` of its place in the lane's queue, remembered by a key that names the
 //!   operation (a run's id for example). Places are spread over time, so those who wait do not come back at once, and
 //!   whoever comes without a place goes to the end, so nobody is overtaken for ever. A place is kept for
-//!   [`PLACE_KEPT_FOR`] after its time.
+//!   [`PLACE_KEPT_FOR`] after its time. It is a place, not a promise: when more urgent lanes have emptied the bucket by
+//!   then, a later time is told, and the order stays.
 //! - **429** halves the rate and empties the bucket; the rate grows back within a minute. `Retry-After` holds everybody.
 
 use std::collections::HashMap;
@@ -19,6 +20,10 @@ use std::time::Duration;
 pub const DEFAULT_REQUESTS_PER_SECOND: f64 = 15.0;
 /// How long a place in the queue is kept for who does not come.
 pub const PLACE_KEPT_FOR: Duration = Duration::from_secs(10);
+/// Who is later than this may be overtaken, though the place is still there.
+const LATE_BY: Duration = Duration::from_secs(1);
+/// So many at the head of a queue are served as they come: strict order would wait for whoever is a moment late.
+const SERVED_OUT_OF_TURN: usize = 4;
 /// A 429 that comes so soon after another tells nothing new: both requests were on the way already.
 const ONE_429_IN: Duration = Duration::from_secs(1);
 /// From half the rate back to all of it takes half of this.
@@ -68,16 +73,33 @@ pub struct Core {
     refilled: Duration,
     held_until: Duration,
     last_429: Option<Duration>,
+    newest_rank: u64,
     queues: [Queue; 4],
 }
 
 #[derive(Debug, Default)]
 struct Queue {
     credit: f64,
-    /// Time of each place, by the key of who has it.
-    places: HashMap<u64, Duration>,
+    /// By the key of who has it.
+    places: HashMap<u64, Place>,
     last_place: Duration,
     swept: Duration,
+}
+
+/// A place in a lane's queue.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// When to come.
+    at: Duration,
+    /// Who came first has the lower number, and keeps it until served.
+    rank: u64,
+}
+
+impl Queue {
+    /// How many came before and are still expected.
+    fn ahead_of(&self, place: Place, now: Duration) -> usize {
+        self.places.values().filter(|other| other.rank < place.rank && other.at + LATE_BY > now).count()
+    }
 }
 
 impl Core {
@@ -92,6 +114,7 @@ impl Core {
             refilled: now,
             held_until: now,
             last_429: None,
+            newest_rank: 0,
             queues: Default::default(),
         }
     }
@@ -105,23 +128,32 @@ impl Core {
     /// Asks for one request in a lane. `who` names the operation: the same operation asks with the same key again.
     pub fn ask(&mut self, lane: Lane, who: u64, now: Duration) -> Permission {
         self.refill(now);
-        let place = self.place(lane, who, now);
-        match place {
-            Some(at) if at > now => Permission::At(at),
-            None if self.is_contended(lane) => self.queue_up(lane, who, now),
-            _ if self.held_until <= now && self.take(lane) => {
-                self.queue(lane).places.remove(&who);
+        self.sweep(lane, now);
+        let queue = self.queue(lane);
+        let Some(place) = queue.places.get(&who).copied() else {
+            let overtakes_nobody = queue.places.is_empty();
+            return if overtakes_nobody && self.take(lane, now) {
                 Permission::Now
-            }
-            // Its turn, but more urgent lanes have emptied the bucket: it stays ahead of those behind it.
-            Some(_) if self.held_until <= now => {
-                let at = now + self.interval();
-                self.queue(lane).places.insert(who, at);
-                Permission::At(at)
-            }
-            // During a pause everybody is spread anew over the time after it.
-            _ => self.queue_up(lane, who, now),
+            } else {
+                self.queue_up(lane, who, now)
+            };
+        };
+        if place.at > now {
+            return Permission::At(place.at);
         }
+        if self.held_until > now {
+            // Everybody is spread anew over the time after the pause.
+            return self.queue_up(lane, who, now);
+        }
+        let ahead = self.queue(lane).ahead_of(place, now);
+        if ahead < SERVED_OUT_OF_TURN && self.take(lane, now) {
+            self.queue(lane).places.remove(&who);
+            return Permission::Now;
+        }
+        // More urgent lanes have emptied the bucket. The sooner one came first, the sooner one comes again.
+        let at = now + self.interval() * u32::try_from(ahead + 1).unwrap_or(u32::MAX);
+        self.queue(lane).places.insert(who, Place { at, ..place });
+        Permission::At(at)
     }
 
     /// Counts a request that is sent in any case: a following page, a token, a second try with a fresh token.
@@ -157,21 +189,19 @@ impl Core {
         }
     }
 
-    /// The place of `who`, after those whose owners never came have been cleared away.
-    fn place(&mut self, lane: Lane, who: u64, now: Duration) -> Option<Duration> {
+    /// Clears away the places whose owners never came.
+    fn sweep(&mut self, lane: Lane, now: Duration) {
         let queue = self.queue(lane);
         if now.saturating_sub(queue.swept) >= PLACE_KEPT_FOR / 10 {
             queue.swept = now;
-            queue.places.retain(|_, at| *at + PLACE_KEPT_FOR > now);
+            queue.places.retain(|_, place| place.at + PLACE_KEPT_FOR > now);
         }
-        queue.places.get(&who).copied()
     }
 
-    fn is_contended(&mut self, lane: Lane) -> bool {
-        !self.queue(lane).places.is_empty()
-    }
-
-    fn take(&mut self, lane: Lane) -> bool {
+    fn take(&mut self, lane: Lane, now: Duration) -> bool {
+        if self.held_until > now {
+            return false;
+        }
         let floor = capacity(self.full_rate) * FLOOR_STEP * f64::from(lane as u8);
         let queue = &mut self.queues[lane as usize];
         if self.tokens < 1.0 + floor {
@@ -189,11 +219,13 @@ impl Core {
         // Lanes that wait at the same time share the rate.
         let waiting = self.queues.iter().filter(|queue| queue.last_place > now).count().max(1);
         let step = self.interval() * u32::try_from(waiting).unwrap_or(1);
+        self.newest_rank += 1;
+        let rank = self.newest_rank;
         let queue = self.queue(lane);
         let last = if queue.places.is_empty() { Duration::ZERO } else { queue.last_place };
         let at = last.max(start) + step;
         queue.last_place = at;
-        queue.places.insert(who, at);
+        queue.places.insert(who, Place { at, rank });
         Permission::At(at)
     }
 
@@ -210,3 +242,6 @@ impl Core {
 fn capacity(rate: f64) -> f64 {
     rate.max(4.0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,9 +10,9 @@ use super::error::Error;
 use super::host::Host;
 use super::limiter::{Core, DEFAULT_REQUESTS_PER_SECOND, Lane, Permission};
 
-/// Those who are told a time come up to this share of their wait later, so that several processes that share a host
-/// do not march in step.
-const JITTER: f64 = 0.1;
+/// Those who are told a time come up to so much later, so that several processes that share a host do not march in step.
+/// Short, because within this process the limiter has spread them already.
+const JITTER: Duration = Duration::from_millis(100);
 
 /// Gives every host its limiter. A limiter lives as long as a client of its host.
 #[derive(Debug)]
@@ -75,7 +75,7 @@ impl Limiter {
             Permission::Now => Ok(()),
             Permission::At(at) => {
                 let wait = at.saturating_sub(now);
-                Err(Error::NotNow(wait + wait.mul_f64(rand::random_range(0.0..JITTER))))
+                Err(Error::NotNow(wait + JITTER.mul_f64(rand::random_range(0.0..1.0))))
             }
         }
     }

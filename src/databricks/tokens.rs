@@ -195,3 +195,6 @@ impl Tokens {
 fn too_late() -> Error {
     Error::Transport(TransportError::NoAnswer("no token came in time".to_owned()))
 }
+
+#[cfg(test)]
+mod tests;
