@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::errors::ApiError;
-use super::jobs::Job;
+use super::jobs::{Job, Shown};
 use super::state::{Call, State};
 use super::tokens::Access;
 
@@ -14,7 +14,7 @@ pub(super) fn get_job(state: &State, call: &Call<'_>) -> Result<Value, ApiError>
     let id = call.query.required_integer("job_id")?;
     state.check_view(call, Some(id))?;
     let job = state.jobs.get(&id).ok_or_else(|| ApiError::no_job(id))?;
-    Ok(job.json(true))
+    Ok(job.json(Shown::Whole))
 }
 
 /// Jobs the caller may see, newest first. `name` matches exactly but for upper and lower case, and names repeat.
@@ -41,8 +41,8 @@ pub(super) fn list_jobs(state: &State, call: &Call<'_>) -> Result<Value, ApiErro
     };
     let mut jobs: Vec<&Job> = state.jobs.values().filter(visible).collect();
     jobs.sort_by_key(|job| std::cmp::Reverse((job.created, job.id)));
-    let expand = query.flag("expand_tasks")?;
-    let rows: Vec<Value> = jobs.iter().skip(from).take(limit).map(|job| job.json(expand)).collect();
+    let shown = if query.flag("expand_tasks")? { Shown::RowWithTasks } else { Shown::Row };
+    let rows: Vec<Value> = jobs.iter().skip(from).take(limit).map(|job| job.json(shown)).collect();
     let mut answer = json!({});
     if !rows.is_empty() {
         answer["jobs"] = Value::Array(rows);

@@ -1,16 +1,14 @@
 //! Faults: which requests are disturbed, and how. Set in Rust or, as the same JSON, over the control door.
 //!
 //! A fault either replaces the answer (nothing happens in the workspace), or delays, or spoils the answer after the
-//! effect has taken place. Of several that match, the delays add up and the first other one wins.
+//! effect has taken place. `disturbance` says what several of them make of one request.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
 use super::clock::millis;
-use super::errors::{ApiError, ErrorBody, LOGIN_PAGE};
 use super::operations::Operation;
-use super::random::Random;
 
 /// What goes wrong.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -208,7 +206,7 @@ impl Kind {
         Self::Delay { before_ms: u64::try_from(millis(by)).unwrap_or(0), after_ms: 0 }
     }
 
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         match self {
             Self::Status { status, .. } => format!("status {status}"),
             Self::LoginPage => "login page".to_owned(),
@@ -224,172 +222,9 @@ impl Kind {
     }
 }
 
-/// What one request goes through.
-#[derive(Debug, Default)]
-pub(super) struct Disturbance {
-    pub(super) before: Duration,
-    pub(super) after: Duration,
-    pub(super) instead: Option<Instead>,
-    pub(super) spoils: Option<Kind>,
-    pub(super) names: Vec<String>,
-}
-
-/// What is answered in place of doing anything.
-#[derive(Debug)]
-pub(super) enum Instead {
-    Error(ApiError),
-    Page(&'static str, &'static str),
-    Redirect,
-    Reset,
-}
-
-/// The faults that are set.
-#[derive(Debug, Default)]
-pub(super) struct Faults {
-    next: u64,
-    set: Vec<Armed>,
-}
-
-#[derive(Debug)]
-struct Armed {
-    id: u64,
-    fault: Fault,
-    until: Option<Instant>,
-    seen: u32,
-    hit: u32,
-}
-
-/// What a request is, as far as faults care.
-pub(super) struct Target<'a> {
-    pub(super) operation: Operation,
-    pub(super) run_id: Option<i64>,
-    pub(super) idempotency_token: Option<&'a str>,
-}
-
-impl Faults {
-    pub(super) fn set(&mut self, fault: Fault) -> u64 {
-        let until = fault.for_ms.map(|span| Instant::now() + Duration::from_millis(span));
-        self.next += 1;
-        self.set.push(Armed { id: self.next, fault, until, seen: 0, hit: 0 });
-        self.next
-    }
-
-    pub(super) fn clear(&mut self, id: Option<u64>) {
-        self.set.retain(|armed| id.is_some_and(|id| armed.id != id));
-    }
-
-    pub(super) fn all(&self) -> impl Iterator<Item = (u64, u32, &Fault)> {
-        self.set.iter().map(|armed| (armed.id, armed.hit, &armed.fault))
-    }
-
-    pub(super) fn hits(&self, id: u64) -> u32 {
-        self.set.iter().find(|armed| armed.id == id).map_or(0, |armed| armed.hit)
-    }
-
-    /// What the next request goes through. Counts it.
-    pub(super) fn meet(&mut self, target: &Target<'_>, random: &mut Random, now: SystemTime) -> Disturbance {
-        let mut met = Disturbance::default();
-        for armed in &mut self.set {
-            if armed.strikes(target, random) {
-                met.names.push(armed.fault.kind.name());
-                met.add(&armed.fault.kind, now);
-            }
-        }
-        met
-    }
-}
-
-impl Armed {
-    fn strikes(&mut self, target: &Target<'_>, random: &mut Random) -> bool {
-        let Fault { operations, run_id, idempotency_token, .. } = &self.fault;
-        let meant = (operations.is_empty() || operations.contains(&target.operation))
-            && (run_id.is_none() || *run_id == target.run_id)
-            && (idempotency_token.is_none() || idempotency_token.as_deref() == target.idempotency_token)
-            && self.until.is_none_or(|until| Instant::now() < until)
-            && self.fault.times.is_none_or(|times| self.hit < times);
-        if !meant {
-            return false;
-        }
-        self.seen += 1;
-        let strikes = self.seen > self.fault.skip && self.fault.per_mille.is_none_or(|share| random.hits(share));
-        self.hit += u32::from(strikes);
-        strikes
-    }
-}
-
-impl Disturbance {
-    fn add(&mut self, kind: &Kind, now: SystemTime) {
-        let instead = match kind {
-            Kind::Delay { before_ms, after_ms } => {
-                self.before += Duration::from_millis(*before_ms);
-                self.after += Duration::from_millis(*after_ms);
-                return;
-            }
-            Kind::LoseAnswer | Kind::Truncate | Kind::Endless | Kind::Drip { .. } => {
-                self.spoils.get_or_insert_with(|| kind.clone());
-                return;
-            }
-            Kind::Status { status, code, message, retry_after } => {
-                let body = code
-                    .as_ref()
-                    .map_or(ErrorBody::Empty, |code| ErrorBody::Api { code: code.clone(), message: message.clone() });
-                Instead::Error(ApiError {
-                    status: *status,
-                    body,
-                    retry_after: retry_after.map(|retry_after| retry_after.header(now)),
-                })
-            }
-            Kind::LoginPage => Instead::Page("text/html; charset=utf-8", LOGIN_PAGE),
-            Kind::Garbage => Instead::Page("application/json", "{\"run_id\": 12, \u{fffd}\u{0}<<"),
-            Kind::Redirect => Instead::Redirect,
-            Kind::Reset => Instead::Reset,
-        };
-        self.instead.get_or_insert(instead);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn meet(faults: &mut Faults, operation: Operation) -> Disturbance {
-        let target = Target { operation, run_id: Some(5), idempotency_token: None };
-        faults.meet(&target, &mut Random::seeded(1), SystemTime::UNIX_EPOCH)
-    }
-
-    #[test]
-    fn a_fault_strikes_its_own_call_as_often_as_asked_and_from_the_nth_on() {
-        let mut faults = Faults::default();
-        let id = faults.set(Fault::on(Operation::RunNow, Kind::Reset).from_nth(2).times(2));
-        assert!(meet(&mut faults, Operation::GetRun).instead.is_none());
-        let struck: Vec<_> = (0..5).map(|_| meet(&mut faults, Operation::RunNow).instead.is_some()).collect();
-        assert_eq!(struck, [false, true, true, false, false]);
-        assert_eq!(faults.hits(id), 2);
-    }
-
-    #[test]
-    fn delays_add_up_and_the_first_other_fault_wins() {
-        let mut faults = Faults::default();
-        faults.set(Fault::everywhere(Kind::late_effect(Duration::from_millis(20))));
-        faults.set(Fault::everywhere(Kind::Delay { before_ms: 5, after_ms: 7 }));
-        faults.set(Fault::everywhere(Kind::LoginPage));
-        faults.set(Fault::everywhere(Kind::Reset));
-        let met = meet(&mut faults, Operation::GetRun);
-        assert_eq!((met.before.as_millis(), met.after.as_millis()), (25, 7));
-        assert!(matches!(met.instead, Some(Instead::Page(..))));
-        assert_eq!(met.names.len(), 4);
-    }
-
-    #[test]
-    fn a_cleared_fault_strikes_no_more() {
-        let mut faults = Faults::default();
-        let first = faults.set(Fault::everywhere(Kind::Reset));
-        faults.set(Fault::everywhere(Kind::LoseAnswer));
-        faults.clear(Some(first));
-        assert!(meet(&mut faults, Operation::GetRun).instead.is_none());
-        faults.clear(None);
-        assert!(meet(&mut faults, Operation::GetRun).spoils.is_none());
-    }
 
     #[test]
     fn retry_after_is_written_as_seconds_or_as_a_date() {

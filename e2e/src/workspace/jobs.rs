@@ -23,6 +23,17 @@ pub(super) struct Job {
     pub(super) timeout: Option<Millis>,
 }
 
+/// How much of a job an answer carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// jobs/list.
+    Row,
+    /// jobs/list with `expand_tasks`.
+    RowWithTasks,
+    /// jobs/get.
+    Whole,
+}
+
 impl Job {
     /// A job with one notebook task `main`, of any number of concurrent runs.
     pub(super) fn named(id: i64, name: &str, created: Millis) -> Self {
@@ -60,8 +71,8 @@ impl Job {
         own.chain(added).collect()
     }
 
-    /// As jobs/get and jobs/list show it.
-    pub(super) fn json(&self, with_tasks: bool) -> Value {
+    /// As the API shows it.
+    pub(super) fn json(&self, shown: Shown) -> Value {
         let parameters: Vec<Value> =
             self.parameters.iter().map(|(name, default)| json!({ "name": name, "default": default })).collect();
         let mut settings = json!({
@@ -73,7 +84,7 @@ impl Job {
             "queue": { "enabled": self.queue },
             "unannounced_setting": { "level": "SUPER" },
         });
-        if with_tasks {
+        if shown != Shown::Row {
             settings["tasks"] = Value::Array(self.tasks.clone());
         }
         if !parameters.is_empty() {
@@ -82,13 +93,16 @@ impl Job {
         if self.continuous {
             settings["continuous"] = json!({ "pause_status": "UNPAUSED" });
         }
-        json!({
+        let mut job = json!({
             "job_id": self.id,
             "creator_user_name": "someone@example.com",
-            "run_as_user_name": "someone@example.com",
             "created_time": self.created,
             "settings": settings,
             "unannounced_field": 1,
-        })
+        });
+        if shown == Shown::Whole {
+            job["run_as_user_name"] = json!("someone@example.com");
+        }
+        job
     }
 }

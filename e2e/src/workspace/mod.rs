@@ -15,6 +15,7 @@ mod clock;
 mod control;
 mod conventions;
 mod dependencies;
+mod disturbance;
 mod door;
 mod endings;
 mod errors;
@@ -24,6 +25,8 @@ mod idempotency;
 mod job_handle;
 mod jobs;
 mod lifecycle;
+#[cfg(test)]
+mod lifecycle_tests;
 mod log;
 mod oauth;
 mod operations;
@@ -178,7 +181,7 @@ impl Workspace {
                 runs: runs::Runs::default(),
                 ledger: idempotency::Ledger::default(),
                 tokens: tokens::Tokens::default(),
-                faults: faults::Faults::default(),
+                faults: disturbance::Faults::default(),
                 submit_scripts: Vec::new(),
             }),
             log: log::Log::new(options.echo),

@@ -37,7 +37,6 @@ pub(super) fn run(state: &State, run: &Run, now: Millis, parts: Parts) -> Value 
         "run_type": run.kind.name(),
         "run_page_url": page_url(state, run.job_id, run.id),
         "trigger": "ONE_TIME",
-        "format": "MULTI_TASK",
         "attempt_number": 0,
         "effective_performance_target": "STANDARD",
         "unannounced_field": { "since": "tomorrow" },
@@ -127,11 +126,33 @@ pub(super) fn task_of<'a>(run: &'a Run, attempt: &Attempt) -> Option<&'a Task> {
     run.generations.get(attempt.generation)?.tasks.get(attempt.task)
 }
 
+/// What a task tells of itself both as a task and dressed as a run.
+const SHARED_FIELDS: [&str; 13] = [
+    "run_id",
+    "attempt_number",
+    "run_page_url",
+    "cluster_instance",
+    "state",
+    "status",
+    "start_time",
+    "end_time",
+    "setup_duration",
+    "execution_duration",
+    "cleanup_duration",
+    "git_source",
+    "unannounced_field",
+];
+
 /// What runs/get and the `metadata` of get-output show for a task's run id: the task dressed as a run.
 pub(super) fn task_run(state: &State, run: &Run, attempt: &Attempt, now: Millis) -> Value {
     let plan = state.runs.plan(run);
-    let mut fields = task(state, run, &plan, attempt, now);
-    let inner = fields.clone();
+    let inner = task(state, run, &plan, attempt, now);
+    let mut fields = json!({});
+    for name in SHARED_FIELDS {
+        if let Some(value) = inner.get(name) {
+            fields[name] = value.clone();
+        }
+    }
     fields["job_id"] = json!(run.job_id);
     fields["job_run_id"] = json!(run.id);
     fields["number_in_job"] = json!(attempt.run_id);

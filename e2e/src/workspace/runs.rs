@@ -151,7 +151,11 @@ impl Runs {
     pub(super) fn remove(&mut self, id: i64) -> Option<Run> {
         let run = self.by_id.remove(&id)?;
         self.by_start.remove(&(run.created, id));
-        self.parents.retain(|_, parent| *parent != id);
+        for task in run.generations.iter().flat_map(|generation| &generation.tasks) {
+            for task_run in task.run_ids.iter().chain(&task.iteration_ids) {
+                self.parents.remove(task_run);
+            }
+        }
         Some(run)
     }
 

@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use super::arguments::Query;
 use super::clock::{Clock, Millis, millis};
+use super::disturbance::Faults;
 use super::errors::ApiError;
-use super::faults::{Faults, RetryAfter};
+use super::faults::RetryAfter;
 use super::idempotency::{IdempotencyMode, Ledger};
 use super::jobs::Job;
 use super::random::Random;
