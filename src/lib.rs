@@ -1,6 +1,7 @@
 //! The operator's rooms. Which room may use which is written in `docs/architecture.md` and held by a test.
 
 pub mod api;
+pub mod cli;
 pub mod databricks;
 pub mod poller;
 pub mod server;

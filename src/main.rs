@@ -1,2 +1,25 @@
 //! Arguments in, operator out; nothing else lives here.
-fn main() {}
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser;
+use databricks_run_operator::api::crd::crds_yaml;
+use databricks_run_operator::cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Run(_) => {
+            eprintln!("this version prints its definitions and does not serve yet");
+            ExitCode::FAILURE
+        }
+        // A reader that closes the pipe early (`| head`) has what it wants.
+        Command::Crds => match std::io::stdout().write_all(crds_yaml().as_bytes()) {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                eprintln!("cannot print the definitions: {error}");
+                ExitCode::FAILURE
+            }
+            _ => ExitCode::SUCCESS,
+        },
+    }
+}

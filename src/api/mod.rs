@@ -7,6 +7,7 @@ pub mod admission;
 pub mod body;
 pub mod body_check;
 pub mod conditions;
+pub mod crd;
 pub mod run;
 pub mod schema;
 pub mod status;
