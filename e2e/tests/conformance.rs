@@ -8,8 +8,9 @@ use std::fs::File;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
-use e2e::workspace::{Options, Workspace};
+use e2e::workspace::{Options, Script, Workspace};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/conformance");
 const REQUIREMENTS: &str = include_str!("../conformance/requirements.txt");
@@ -18,6 +19,9 @@ const REQUIREMENTS: &str = include_str!("../conformance/requirements.txt");
 fn the_official_sdk_agrees_with_the_fake_workspace() {
     let python = environment();
     let workspace = Workspace::start(Options::default().speed(20)).expect("a workspace");
+    // Long enough that it is still there when it is looked for; the script moves the clock past it.
+    workspace
+        .on_run_name("enchanted", Script::new().passing_through("ENCHANTED", "ENCHANTED", Duration::from_hours(20)));
     let scratch = tempfile::tempdir().expect("a temporary folder");
     let ca = scratch.path().join("ca.crt");
     std::fs::write(&ca, workspace.ca_pem()).expect("the CA to be written");

@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use tokio::sync::watch;
+
 use super::errors::{ApiError, ErrorBody, LOGIN_PAGE};
 use super::faults::{Fault, Kind};
 use super::operations::Operation;
@@ -13,9 +15,24 @@ use super::random::Random;
 pub(super) struct Disturbance {
     pub(super) before: Duration,
     pub(super) after: Duration,
+    pub(super) held_before: Gates,
+    pub(super) held_after: Gates,
     pub(super) instead: Option<Instead>,
     pub(super) spoils: Option<Kind>,
     pub(super) names: Vec<String>,
+}
+
+/// What a request waits for: the faults that hold it, until they are cleared.
+#[derive(Debug, Default)]
+pub(super) struct Gates(Vec<watch::Receiver<()>>);
+
+impl Gates {
+    pub(super) async fn open(self) {
+        for mut gate in self.0 {
+            // Nothing is ever sent. It ends when the sender goes, and that goes with its fault.
+            while gate.changed().await.is_ok() {}
+        }
+    }
 }
 
 /// What is answered in place of doing anything.
@@ -41,6 +58,8 @@ struct Armed {
     until: Option<Instant>,
     seen: u32,
     hit: u32,
+    /// Held requests wait for its end.
+    gate: watch::Sender<()>,
 }
 
 /// What a request is, as far as faults care.
@@ -54,7 +73,7 @@ impl Faults {
     pub(super) fn set(&mut self, fault: Fault) -> u64 {
         let until = fault.for_ms.map(|span| Instant::now() + Duration::from_millis(span));
         self.next += 1;
-        self.set.push(Armed { id: self.next, fault, until, seen: 0, hit: 0 });
+        self.set.push(Armed { id: self.next, fault, until, seen: 0, hit: 0, gate: watch::Sender::new(()) });
         self.next
     }
 
@@ -76,7 +95,11 @@ impl Faults {
         for armed in &mut self.set {
             if armed.strikes(target, random) {
                 met.names.push(armed.fault.kind.name());
-                met.add(&armed.fault.kind, now);
+                match armed.fault.kind {
+                    Kind::HoldEffect => met.held_before.0.push(armed.gate.subscribe()),
+                    Kind::HoldAnswer => met.held_after.0.push(armed.gate.subscribe()),
+                    ref kind => met.add(kind, now),
+                }
             }
         }
         met
@@ -109,6 +132,8 @@ impl Disturbance {
                 self.after += Duration::from_millis(*after_ms);
                 return;
             }
+            // They need the fault itself: see `meet`.
+            Kind::HoldEffect | Kind::HoldAnswer => return,
             Kind::LoseAnswer | Kind::Truncate | Kind::Endless | Kind::Drip { .. } => {
                 self.spoils.get_or_insert_with(|| kind.clone());
                 return;

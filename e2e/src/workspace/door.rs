@@ -33,7 +33,8 @@ POST   /_control/settings                {\"requests_per_second\": N, \"active_r
                                           \"token_lifetime_seconds\": N, \"idempotency\": \"remembered\" | \"only-active\" |
                                           \"forgotten-on-deletion\"}; 0 takes a limit away
 Kinds of fault: {\"status\": {\"status\": 503, \"code\": \"…\", \"message\": \"…\", \"retry_after\": {\"seconds\": 2}}}, \"login_page\",
-\"redirect\", \"garbage\", \"reset\", {\"delay\": {\"before_ms\": N, \"after_ms\": N}}, \"lose_answer\", \"truncate\", \"endless\",
+\"redirect\", \"garbage\", \"reset\", {\"delay\": {\"before_ms\": N, \"after_ms\": N}}, \"hold_effect\" and \"hold_answer\" (until
+the fault is taken back), \"lose_answer\", \"truncate\", \"endless\",
 {\"drip\": {\"every_ms\": N}}. Which requests: operations, run_id, idempotency_token, skip, times, per_mille, for_ms.
 ";
 

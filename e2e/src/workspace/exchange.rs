@@ -130,6 +130,7 @@ impl Exchange {
     async fn run(self, shared: Arc<Shared>) -> Answer {
         let (disturbance, latency) = self.meet(&shared);
         pause(latency + disturbance.before).await;
+        disturbance.held_before.open().await;
         let answered = match disturbance.instead {
             Some(Instead::Reset) => {
                 self.close(&shared, None);
@@ -146,6 +147,7 @@ impl Exchange {
         };
         shared.log.update(self.number, |entry| entry.handled = true);
         pause(disturbance.after).await;
+        disturbance.held_after.open().await;
         let response = finished(&shared, answered);
         let status = response.status().as_u16();
         let answer = match disturbance.spoils {

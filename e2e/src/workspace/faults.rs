@@ -45,6 +45,10 @@ pub enum Kind {
         #[serde(default)]
         after_ms: u64,
     },
+    /// The effect waits until this fault is cleared.
+    HoldEffect,
+    /// The effect takes place; the answer waits until this fault is cleared.
+    HoldAnswer,
     /// The effect takes place; the connection is closed without an answer.
     LoseAnswer,
     /// The effect takes place; the answer breaks off in the middle.
@@ -214,6 +218,8 @@ impl Kind {
             Self::Garbage => "garbage".to_owned(),
             Self::Reset => "reset".to_owned(),
             Self::Delay { before_ms, after_ms } => format!("delay {before_ms}+{after_ms} ms"),
+            Self::HoldEffect => "effect held".to_owned(),
+            Self::HoldAnswer => "answer held".to_owned(),
             Self::LoseAnswer => "answer lost".to_owned(),
             Self::Truncate => "truncated".to_owned(),
             Self::Endless => "endless".to_owned(),

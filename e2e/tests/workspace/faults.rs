@@ -1,7 +1,5 @@
 //! What goes wrong on demand: answers lost, late, broken or wrong, and limits.
 
-use std::time::Duration;
-
 use e2e::workspace::{Entry, Fault, Kind, Operation, RetryAfter};
 use serde_json::{Value, json};
 
@@ -25,10 +23,15 @@ async fn a_lost_answer_leaves_its_run_behind() {
 async fn an_effect_lands_after_its_client_gave_up() {
     let bench = Bench::new();
     let job = bench.workspace.job("nightly").id();
-    bench.workspace.fault(Fault::on(Operation::RunNow, Kind::late_effect(Duration::from_millis(300))).once());
+    bench.workspace.fault(Fault::on(Operation::RunNow, Kind::HoldEffect));
     let body = json!({ "job_id": job, "idempotency_token": "t" }).to_string();
     let request = bench.request(reqwest::Method::POST, "/api/2.1/jobs/run-now").body(body);
-    assert!(request.timeout(Duration::from_millis(50)).send().await.is_err());
+    let client = tokio::spawn(request.send());
+    bench.workspace.wait_for_request(Operation::RunNow, |_| true).await.unwrap();
+    client.abort();
+    bench.workspace.wait_for_request(Operation::RunNow, |entry| entry.abandoned).await.unwrap();
+    assert_eq!(bench.workspace.runs_started(), 0);
+    bench.workspace.clear_faults();
     let late = |entry: &Entry| entry.abandoned && entry.handled;
     let entry = bench.workspace.wait_for_request(Operation::RunNow, late).await.unwrap();
     assert_eq!(entry.status, None);

@@ -58,8 +58,14 @@ async fn an_exception_makes_the_run_an_internal_error_and_the_cause_is_in_the_ou
 async fn requests_that_race_with_one_token_start_one_run() {
     let bench = Bench::new();
     let job = bench.workspace.job("nightly").id();
-    bench.workspace.fault(Fault::on(Operation::RunNow, Kind::Delay { before_ms: 0, after_ms: 200 }));
-    let (one, two, three) = tokio::join!(bench.run_now(job, "t"), bench.run_now(job, "t"), bench.run_now(job, "t"));
+    bench.workspace.fault(Fault::on(Operation::RunNow, Kind::HoldAnswer));
+    let all_have_arrived = async {
+        let third = bench.workspace.wait_for_request(Operation::RunNow, |entry| entry.number == 2).await;
+        bench.workspace.clear_faults();
+        third.unwrap();
+    };
+    let post = || bench.run_now(job, "t");
+    let (one, two, three, ()) = tokio::join!(post(), post(), post(), all_have_arrived);
     assert!(one == two && two == three);
     assert_eq!(bench.workspace.runs_by_token("t").len(), 1);
     assert_eq!(bench.workspace.overlaps().len(), 2);
