@@ -5,7 +5,7 @@
 //! From the outside in: [`client::Client`] (one workspace as one identity) → `calls/` (one file per operation) →
 //! `tokens` and `transport` → `classify` (every error answer becomes one [`error::Error`], by one table). The pure
 //! parts (`classify`, `lifetime`, `limiter`, `host_policy`) are tested beside their code; what happens on the wire is
-//! tested over TLS in `e2e/tests/databricks_client.rs`.
+//! tested over TLS in `e2e/tests/databricks_client/`.
 
 mod calls;
 mod classify;

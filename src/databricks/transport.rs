@@ -12,10 +12,14 @@
 //! - A proxy is taken from the environment (`HTTPS_PROXY`, `NO_PROXY`).
 
 use std::error::Error as StdError;
+use std::fmt::Display;
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Certificate, Client, Response, redirect, retry};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
@@ -174,12 +178,15 @@ impl Transport {
         let good = response.status().is_success();
         let (body, whole) = read(&mut response, if good { cap } else { ERROR_BODY }).await;
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let server_time = header(DATE.as_str()).and_then(|text| httpdate::parse_http_date(text).ok());
+        // A date in Retry-After is a time of their clock, which need not be ours.
+        let now = server_time.unwrap_or_else(SystemTime::now);
         let evidence = Evidence {
             status: http_status,
             content_type: header(CONTENT_TYPE.as_str()),
             location: header("location"),
             request_id: REQUEST_ID.iter().find_map(|name| header(name)),
-            retry_after: header(RETRY_AFTER.as_str()).and_then(|text| retry_after::parse(text, SystemTime::now())),
+            retry_after: header(RETRY_AFTER.as_str()).and_then(|text| retry_after::parse(text, now)),
             body: &body,
         };
         if let Some(verdict) = classify(&evidence) {
@@ -187,7 +194,7 @@ impl Transport {
             return Err(verdict.error);
         }
         whole?;
-        Ok(Answer { server_time: response.headers().get("date").and_then(http_date), body })
+        Ok(Answer { server_time, body })
     }
 
     fn prepare(&self, request: HttpRequest<'_>) -> Result<reqwest::RequestBuilder, Error> {
@@ -251,13 +258,20 @@ fn in_words(error: &reqwest::Error) -> String {
     }
 }
 
+/// The certificates of a PEM text. Each is tried here, so that a bad one is told as a fault of the bundle.
 fn certificates(pem: &str) -> Result<Vec<Certificate>, InvalidSettings> {
-    let bundle =
-        Certificate::from_pem_bundle(pem.as_bytes()).map_err(|error| InvalidSettings::CaBundle(in_words(&error)))?;
-    if bundle.is_empty() {
+    let mut probe = RootCertStore::empty();
+    let mut certificates = Vec::new();
+    for der in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        let der = der.map_err(|error| InvalidSettings::CaBundle(error.to_string()))?;
+        let of_this = |error: &dyn Display| format!("certificate {}: {error}", certificates.len() + 1);
+        probe.add(der.clone()).map_err(|error| InvalidSettings::CaBundle(of_this(&error)))?;
+        certificates.push(Certificate::from_der(&der).map_err(|error| InvalidSettings::CaBundle(of_this(&error)))?);
+    }
+    if certificates.is_empty() {
         return Err(InvalidSettings::CaBundle("it holds no certificate".to_owned()));
     }
-    Ok(bundle)
+    Ok(certificates)
 }
 
 /// Databricks attributes traffic by this: product first, then what it is made of.
@@ -271,8 +285,4 @@ fn user_agent(settings: &Settings) -> String {
         std::env::consts::OS,
         settings.auth.kind(),
     )
-}
-
-fn http_date(date: &HeaderValue) -> Option<SystemTime> {
-    httpdate::parse_http_date(date.to_str().ok()?).ok()
 }

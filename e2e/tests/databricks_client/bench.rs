@@ -1,0 +1,118 @@
+//! A workspace, a client of it, and a place for the client's secrets that tests can change.
+
+use std::sync::{Arc, Mutex};
+
+use databricks_run_operator::databricks::client::Client;
+use databricks_run_operator::databricks::credentials::{Credentials, SecretKey};
+use databricks_run_operator::databricks::error::CredentialsError;
+use databricks_run_operator::databricks::ids::IdempotencyToken;
+use databricks_run_operator::databricks::limiters::Limiters;
+use databricks_run_operator::databricks::observer::{Call, Observer};
+use databricks_run_operator::databricks::settings::{Auth, ClientId, JobsApiVersion, Settings};
+use e2e::workspace::{Clock, Options, Workspace};
+use futures::future::BoxFuture;
+use secrecy::SecretString;
+
+/// The version most tests speak.
+pub(crate) const V: JobsApiVersion = JobsApiVersion::V2_1;
+
+/// An instant long past, so that nothing here can depend on today.
+pub(crate) const START: i64 = 1_700_000_000_000;
+
+/// Fast enough that no test is held back unless it wants to be.
+const UNLIMITED: f64 = 1e6;
+
+pub(crate) struct Bench {
+    pub(crate) workspace: Workspace,
+    pub(crate) secret: Arc<Secret>,
+    pub(crate) calls: Arc<Calls>,
+}
+
+/// The one secret there is, whatever its name.
+pub(crate) struct Secret(Mutex<Result<String, CredentialsError>>);
+
+impl Secret {
+    pub(crate) fn becomes(&self, value: &str) {
+        *self.0.lock().unwrap() = Ok(value.to_owned());
+    }
+
+    pub(crate) fn disappears(&self) {
+        *self.0.lock().unwrap() = Err(CredentialsError::NotFound("Secret `db` is not there".to_owned()));
+    }
+}
+
+impl Credentials for Secret {
+    fn read<'a>(&'a self, _: &'a SecretKey) -> BoxFuture<'a, Result<SecretString, CredentialsError>> {
+        let value = self.0.lock().unwrap().clone();
+        Box::pin(async move { value.map(SecretString::from) })
+    }
+}
+
+/// What the client told its observer.
+#[derive(Default)]
+pub(crate) struct Calls(Mutex<Vec<Call>>);
+
+impl Calls {
+    /// Operation, outcome and status of each.
+    pub(crate) fn told(&self) -> Vec<(&'static str, &'static str, Option<u16>)> {
+        let calls = self.0.lock().unwrap();
+        calls.iter().map(|call| (call.operation.as_str(), call.outcome, call.http_status)).collect()
+    }
+}
+
+impl Observer for Calls {
+    fn call(&self, call: &Call) {
+        self.0.lock().unwrap().push(*call);
+    }
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        let workspace = Workspace::start(Options::default().clock(Clock::manual(START))).expect("a workspace");
+        let secret = Arc::new(Secret(Mutex::new(Ok(workspace.token().to_owned()))));
+        Self { workspace, secret, calls: Arc::default() }
+    }
+
+    /// Settings of the owner's personal access token.
+    pub(crate) fn pat(&self) -> Settings {
+        self.settings(Auth::Pat { token: key() })
+    }
+
+    /// Settings of the OAuth client; its secret becomes the one secret there is.
+    pub(crate) fn oauth(&self) -> Settings {
+        let (id, secret) = self.workspace.client();
+        self.secret.becomes(secret);
+        self.settings(Auth::OauthM2m { client_id: ClientId::Literal(id.to_owned()), client_secret: key() })
+    }
+
+    fn settings(&self, auth: Auth) -> Settings {
+        let host = self.workspace.host().parse().expect("a host");
+        Settings { ca_bundle: Some(self.workspace.ca_pem().to_owned()), ..Settings::new(host, auth) }
+    }
+
+    pub(crate) fn client(&self, settings: Settings) -> Client {
+        self.client_at(settings, UNLIMITED)
+    }
+
+    pub(crate) fn client_at(&self, settings: Settings, requests_per_second: f64) -> Client {
+        let limiter = Limiters::new(requests_per_second).for_host(&settings.host);
+        Client::new(settings, self.secret.clone(), limiter, self.calls.clone()).expect("a client")
+    }
+
+    pub(crate) fn pass(&self, seconds: u64) {
+        self.workspace.clock().advance(std::time::Duration::from_secs(seconds));
+    }
+}
+
+fn key() -> SecretKey {
+    SecretKey { name: "db".to_owned(), key: "token".to_owned() }
+}
+
+pub(crate) fn token(text: &str) -> IdempotencyToken {
+    IdempotencyToken::new(text).expect("a token")
+}
+
+/// The body of a run-now.
+pub(crate) fn run_now(job: i64) -> String {
+    format!("{{\"job_id\":{job}}}")
+}

@@ -1,0 +1,125 @@
+//! Tokens: where they come from, how long they are used, what happens when they are refused.
+
+use std::time::Duration;
+
+use databricks_run_operator::databricks::error::{Error, Executed};
+use e2e::workspace::{Fault, Kind, OWNER, Operation};
+
+use crate::bench::{Bench, V, run_now, token};
+
+#[tokio::test]
+async fn a_rotated_token_is_read_after_the_first_401_and_the_call_succeeds() {
+    let bench = Bench::new();
+    let client = bench.client(bench.pat());
+    client.check(V).await.unwrap();
+    bench.workspace.revoke_token(bench.workspace.token());
+    bench.workspace.accept_token("dapi-new", OWNER, None);
+    bench.secret.becomes("dapi-new\n");
+    client.check(V).await.unwrap();
+    let statuses: Vec<_> = bench.calls.told().into_iter().map(|call| call.2).collect();
+    assert_eq!(statuses, [Some(200), Some(401), Some(200)]);
+}
+
+#[tokio::test]
+async fn a_token_that_stays_refused_is_tried_twice_and_then_told() {
+    let bench = Bench::new();
+    bench.secret.becomes("dapi-wrong");
+    let client = bench.client(bench.pat());
+    let error = client.run_now(V, &run_now(1), &token("t")).await.unwrap_err();
+    assert!(matches!(error, Error::Unauthenticated(_)), "{error}");
+    assert_eq!(error.executed(), Executed::No);
+    assert_eq!(bench.workspace.count(Operation::RunNow), 2);
+}
+
+#[tokio::test]
+async fn a_secret_that_is_not_there_is_told_as_it_was_said_and_nothing_is_sent() {
+    let bench = Bench::new();
+    bench.secret.disappears();
+    let error = bench.client(bench.pat()).check(V).await.unwrap_err();
+    assert_eq!((error.reason(), error.to_string().as_str()), ("CredentialsNotFound", "Secret `db` is not there"));
+    assert!(bench.workspace.requests().is_empty());
+}
+
+#[tokio::test]
+async fn one_oauth_token_serves_many_calls() {
+    for as_text in [false, true] {
+        let bench = Bench::new();
+        bench.workspace.configure(|settings| settings.expires_in_as_text = as_text);
+        let client = bench.client(bench.oauth());
+        let all = futures::future::join_all((0..20).map(|_| client.check(V))).await;
+        // The same operation shares one place at the limiter, which does not hold it back here.
+        assert!(all.iter().all(Result::is_ok), "{all:?}");
+        assert_eq!(bench.workspace.token_requests(), 1);
+        let entry = &bench.workspace.requests_for(Operation::Token)[0];
+        assert!(entry.user_agent.ends_with("auth/oauth-m2m"), "{}", entry.user_agent);
+    }
+}
+
+#[tokio::test]
+async fn an_oauth_token_that_is_refused_is_replaced_within_the_call() {
+    let bench = Bench::new();
+    let client = bench.client(bench.oauth());
+    client.check(V).await.unwrap();
+    bench.workspace.revoke_tokens_of(bench.workspace.client().0);
+    client.check(V).await.unwrap();
+    assert_eq!(bench.workspace.token_requests(), 2);
+}
+
+#[tokio::test]
+async fn a_token_serves_on_when_its_secret_is_gone() {
+    let bench = Bench::new();
+    let client = bench.client(bench.oauth());
+    client.check(V).await.unwrap();
+    bench.secret.disappears();
+    client.check(V).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_wrong_client_secret_is_told_as_wrong_credentials() {
+    let bench = Bench::new();
+    let settings = bench.oauth();
+    bench.secret.becomes("wrong");
+    let error = bench.client(settings).run_now(V, &run_now(1), &token("t")).await.unwrap_err();
+    assert!(matches!(error, Error::Unauthenticated(_)), "{error}");
+    assert!(error.to_string().contains("invalid_client"), "{error}");
+    assert_eq!(bench.workspace.count(Operation::RunNow), 0);
+}
+
+#[tokio::test]
+async fn whatever_the_token_endpoint_does_no_run_was_started() {
+    for (kind, reason) in [
+        (Kind::unavailable(), "Unavailable"),
+        (Kind::LoginPage, "WrongHost"),
+        (Kind::Redirect, "WrongHost"),
+        (Kind::bare(404), "WrongHost"),
+        (Kind::Garbage, "Unreachable"),
+        (Kind::Reset, "Unreachable"),
+        (Kind::throttled(None), "Throttled"),
+    ] {
+        let bench = Bench::new();
+        let client = bench.client(bench.oauth());
+        bench.workspace.fault(Fault::on(Operation::Token, kind.clone()));
+        let error = client.run_now(V, &run_now(1), &token("t")).await.unwrap_err();
+        assert_eq!((error.reason(), error.executed()), (reason, Executed::No), "{kind:?}: {error}");
+        assert_eq!(bench.workspace.count(Operation::RunNow), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_token_too_short_to_use_is_refused_with_a_reason() {
+    let bench = Bench::new();
+    bench.workspace.configure(|settings| settings.token_lifetime = Duration::from_secs(30));
+    let error = bench.client(bench.oauth()).check(V).await.unwrap_err();
+    assert!(error.to_string().contains("ends in 30 s"), "{error}");
+}
+
+#[tokio::test]
+async fn no_secret_shows_in_what_can_be_printed() {
+    let bench = Bench::new();
+    let client = bench.client(bench.pat());
+    client.check(V).await.unwrap();
+    bench.workspace.revoke_token(bench.workspace.token());
+    let error = client.check(V).await.unwrap_err();
+    let printed = format!("{client:?} {:?} {error:?} {error}", client.settings());
+    assert!(!printed.contains(bench.workspace.token()), "{printed}");
+}
