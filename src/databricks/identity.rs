@@ -160,3 +160,32 @@ impl<'de> Deserialize<'de> for ExpiresIn {
         seconds.map(|time| Self(time.as_secs())).ok_or_else(|| serde::de::Error::custom("expires_in is no number"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expires_in_is_read_as_number_and_as_text() {
+        for (text, seconds) in
+            [("3600", Some(3600)), ("\"3600\"", Some(3600)), ("\" 60 \"", Some(60)), ("59.9", Some(59))]
+        {
+            let answer: TokenAnswer =
+                serde_json::from_str(&format!("{{\"access_token\":\"t\",\"expires_in\":{text}}}")).unwrap();
+            assert_eq!(answer.expires_in.map(|ExpiresIn(seconds)| seconds), seconds, "{text}");
+        }
+        for text in ["-1", "\"soon\"", "true", "1e300"] {
+            let answer = format!("{{\"access_token\":\"t\",\"expires_in\":{text}}}");
+            assert!(serde_json::from_str::<TokenAnswer>(&answer).is_err(), "{text}");
+        }
+        assert!(serde_json::from_str::<TokenAnswer>(r#"{"access_token":"t"}"#).unwrap().expires_in.is_none());
+    }
+
+    #[test]
+    fn id_and_secret_are_encoded_each_for_itself_and_never_shown() {
+        let header = basic("a:b", &SecretString::from("c d/é")).unwrap();
+        let expected = format!("Basic {}", BASE64.encode(b"a%3Ab:c+d%2F%C3%A9"));
+        assert_eq!(header.to_str().unwrap(), expected);
+        assert_eq!(format!("{header:?}"), "Sensitive");
+    }
+}

@@ -22,7 +22,6 @@ mod lifetime;
 pub mod limiter;
 pub mod limiters;
 pub mod model;
-
 pub mod observer;
 mod retry_after;
 pub mod settings;

@@ -190,6 +190,7 @@ impl Transport {
             body: &body,
         };
         if let Some(verdict) = classify(&evidence) {
+            tracing::debug!(status = http_status, rule = verdict.rule, error = %verdict.error, "no success");
             *pause = verdict.retry_after;
             return Err(verdict.error);
         }
