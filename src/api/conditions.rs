@@ -197,6 +197,15 @@ mod tests {
     }
 
     #[test]
+    fn the_schema_names_every_state() {
+        let schema = schemars::schema_for!(crate::api::status::DatabricksRunStatus).to_value();
+        let described = schema["properties"]["state"]["description"].as_str().unwrap();
+        for state in State::ALL {
+            assert!(described.contains(&format!("`{state}`")), "status.state does not mention {state}");
+        }
+    }
+
+    #[test]
     fn every_reason_is_a_word_that_kubernetes_accepts() {
         for reason in Reason::ALL {
             let word = reason.as_str();

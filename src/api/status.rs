@@ -7,60 +7,64 @@ use serde::{Deserialize, Serialize};
 
 use super::schema;
 
-/// The status of a `DatabricksRun`.
+/// What the operator knows and remembers of the run. Written by the operator alone.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DatabricksRunStatus {
     /// The generation of the spec that this status speaks of; -1 until the operator has seen the object.
+    /// Example: 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = -1))]
     pub observed_generation: Option<i64>,
-    /// Where the run is, in one word, for people: not for programs, which read the conditions.
+    /// Where the run is, in one word, for people: `Pending`, `Queued`, `Running`, `Succeeded`, `Failed`, `TimedOut`,
+    /// `Canceled`, `Skipped` or `Rejected`. Words may be added: programs read the conditions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
-    /// The job's name, the job's id or the one-off run's name, for the Job column.
+    /// The job's name, the job's id or the one-off run's name, for the Job column. Example: `nightly-etl`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub display_name: Option<String>,
     /// How long the finished run took, for the Duration column. Example: `4m12s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration: Option<String>,
-    /// Databricks' id of the newest run.
+    /// Databricks' id of the newest run. Example: `"455644833"`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run_id: Option<String>,
-    /// Databricks' id of the job; one-off runs have a hidden one.
+    /// Databricks' id of the job; one-off runs have a hidden one. Example: `"123"`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job_id: Option<String>,
-    /// Link to the run's page in Databricks.
+    /// Link to the run's page in Databricks. Example: `https://adb-1234.5.azuredatabricks.net/?o=1234#job/123/run/455644833`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run_page_url: Option<String>,
     /// The run key of the newest request: what decides whether a new run is due.
+    /// Example: `v1:6c1e…`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run_key: Option<String>,
-    /// Number of the attempt within this request, from 1.
+    /// Number of the attempt within this request, from 1. Example: 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt: Option<i32>,
     /// Number of the newest intent of this object, never reset: the idempotency token is made of it.
+    /// Example: 3.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub serial: Option<i64>,
     /// The workspace that the run was sent to; every later call for the run goes there and nowhere else.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workspace: Option<WorkspacePin>,
-    /// Databricks' `life_cycle_state`, as last written.
+    /// Databricks' `life_cycle_state`, as last written. Example: `RUNNING`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub life_cycle_state: Option<String>,
-    /// Databricks' `result_state`.
+    /// Databricks' `result_state`. Example: `SUCCESS`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result_state: Option<String>,
-    /// Databricks' `state_message`, bounded.
+    /// Databricks' `state_message`, cut when long. Example: `In run`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state_message: Option<String>,
-    /// Databricks' `termination_details.code`.
+    /// Databricks' `termination_details.code`. Example: `RUN_EXECUTION_ERROR`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub termination_code: Option<String>,
-    /// Databricks' `termination_details.type`.
+    /// Databricks' `termination_details.type`. Example: `CLIENT_ERROR`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub termination_type: Option<String>,
-    /// When the operator first saw this request.
+    /// When the operator first saw this request. Example: `2026-11-23T04:00:00Z`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requested_at: Option<Time>,
     /// When Databricks acknowledged the run.
@@ -72,7 +76,7 @@ pub struct DatabricksRunStatus {
     /// When the request ended; there exactly when Succeeded is True or False.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completion_time: Option<Time>,
-    /// How long the parts of the run took.
+    /// How long the parts of the run took, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub durations: Option<Durations>,
     /// The run's tasks, failed ones first; at most 100.
@@ -109,16 +113,16 @@ pub struct DatabricksRunStatus {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct WorkspacePin {
-    /// Kind of the workspace object.
+    /// Kind of the workspace object. Example: `DatabricksWorkspace`.
     pub kind: String,
-    /// Name of the workspace object.
+    /// Name of the workspace object. Example: `prod`.
     pub name: String,
     /// Its host, `https://…`.
     pub host: String,
     /// Its workspace id, where one was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workspace_id: Option<String>,
-    /// Version of the Jobs API in every call for the run.
+    /// Version of the Jobs API in every call for the run. Example: `"2.1"`.
     pub jobs_api_version: String,
 }
 
@@ -180,19 +184,19 @@ pub enum CancelCause {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Durations {
-    /// In the queue.
+    /// Milliseconds in the queue. Example: 1200.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue_millis: Option<i64>,
-    /// Cluster start.
+    /// Milliseconds of cluster start. Example: 240000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub setup_millis: Option<i64>,
-    /// Work.
+    /// Milliseconds of work. Example: 60000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub execution_millis: Option<i64>,
-    /// Clean-up.
+    /// Milliseconds of clean-up. Example: 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cleanup_millis: Option<i64>,
-    /// From start to end, repairs included.
+    /// Milliseconds from start to end, repairs included. Example: 301200.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total_millis: Option<i64>,
 }
@@ -201,7 +205,7 @@ pub struct Durations {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TaskStatus {
-    /// The task's key.
+    /// The task's key. Example: `main`.
     pub task_key: String,
     /// The task's own run id.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -209,16 +213,16 @@ pub struct TaskStatus {
     /// Databricks' attempt number, from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt_number: Option<i64>,
-    /// Databricks' `life_cycle_state`.
+    /// Databricks' `life_cycle_state`. Example: `TERMINATED`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub life_cycle_state: Option<String>,
-    /// Databricks' `result_state`.
+    /// Databricks' `result_state`. Example: `SUCCESS`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result_state: Option<String>,
-    /// Databricks' `termination_details.code`.
+    /// Databricks' `termination_details.code`. Example: `RUN_EXECUTION_ERROR`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub termination_code: Option<String>,
-    /// Databricks' message, bounded.
+    /// Databricks' message, cut when long.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// Link to the task's page.
@@ -230,7 +234,7 @@ pub struct TaskStatus {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TaskOutput {
-    /// The task's key.
+    /// The task's key. Example: `main`.
     pub task_key: String,
     /// The value a notebook returned; its beginning when cut.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -265,11 +269,11 @@ pub struct AttemptRecord {
     /// Databricks' run id, where one came to be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run_id: Option<String>,
-    /// How it ended, in the words of `state`.
+    /// How it ended, in the words of `state`. Example: `Failed`.
     pub state: String,
-    /// The reason of its end, in the words of the conditions.
+    /// The reason of its end, in the words of the conditions. Example: `RunFailed`.
     pub reason: String,
-    /// The cause in one sentence, bounded.
+    /// The cause in one sentence, cut when long.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// When the run started.
