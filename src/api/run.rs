@@ -226,3 +226,46 @@ impl RunObject {
 pub(super) fn decode<T: serde::de::DeserializeOwned>(raw: &Value) -> Result<T, SpecError> {
     serde_path_to_error::deserialize(raw).map_err(|error| SpecError(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(spec: &Value) -> RunObject {
+        serde_json::from_value(json!({"metadata": {"name": "a"}, "spec": spec})).unwrap()
+    }
+
+    #[test]
+    fn a_spec_is_read_with_its_body_as_it_was_written() {
+        let body = json!({"job_id": "9007199254740993", "tomorrow": {"z": 1, "a": null}});
+        let spec =
+            object(&json!({"workspaceRef": {"name": "prod"}, "runNow": body, "fromTomorrow": true})).spec().unwrap();
+        assert_eq!(serde_json::to_value(spec.run_now).unwrap(), body);
+        assert_eq!(spec.deletion_policy, DeletionPolicy::Cancel);
+    }
+
+    #[test]
+    fn an_unreadable_spec_breaks_nothing_and_names_its_field() {
+        for (spec, field) in [
+            (json!({"workspaceRef": {"name": 5}}), "workspaceRef.name: "),
+            (json!({"workspaceRef": {"name": "a"}, "deletionPolicy": "Keep"}), "deletionPolicy: "),
+            (json!({"workspaceRef": {"name": "a"}, "polling": {"maxSeconds": "60"}}), "polling.maxSeconds: "),
+            (json!("text"), "invalid type"),
+            (json!(null), "invalid type"),
+        ] {
+            let error = object(&spec).spec().unwrap_err().to_string();
+            assert!(error.starts_with(&format!("spec cannot be read ({field}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_object_without_spec_can_still_be_released() {
+        let metadata = json!({"name": "a", "finalizers": ["other", FINALIZER], "annotations": {RERUN_ANNOTATION: "1"}});
+        let object: RunObject = serde_json::from_value(json!({"metadata": metadata})).unwrap();
+        assert!(object.is_held() && object.spec().is_err());
+        assert_eq!(object.annotation(RERUN_ANNOTATION), Some("1"));
+        assert_eq!(object.annotation(START_ANNOTATION), None);
+    }
+}

@@ -193,3 +193,26 @@ impl WorkspaceObject {
         decode(&self.spec)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_names_on_the_wire_are_those_of_the_documentation() {
+        let spec = json!({
+            "host": "https://workspace.test",
+            "workspaceId": "1",
+            "jobsApiVersion": "2.2",
+            "auth": {"oauthM2M": {"clientIdSecretRef": {"name": "a", "key": "id"}, "clientSecretRef": {"name": "a", "key": "b"}}},
+            "caBundle": {"configMapRef": {"name": "ca", "key": "ca.crt"}},
+        });
+        let object: WorkspaceObject =
+            serde_json::from_value(json!({"metadata": {"name": "prod"}, "spec": spec})).unwrap();
+        let read = object.spec().unwrap();
+        assert_eq!(read.jobs_api_version.as_str(), "2.2");
+        assert_eq!(serde_json::to_value(read).unwrap(), spec);
+    }
+}
