@@ -36,7 +36,6 @@ impl<K> Agenda<K> {
         (first.key().0 <= now).then(|| first.remove())
     }
 
-    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }

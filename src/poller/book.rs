@@ -3,15 +3,15 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::agenda::Agenda;
+use super::entry::{Entry, FIRST_REPEAT, LAST_REPEAT, Poke, Wake};
 use super::schedule::jittered;
-use super::snapshot::{Absent, Failing, Seen, Snapshot, is_news, life_cycle};
-use super::{Key, Now, Read, Schedule};
+use super::{Key, Now, Read, Schedule, Snapshot};
 use crate::databricks::error::Error;
 use crate::databricks::ids::RunId;
 
@@ -19,17 +19,12 @@ use crate::databricks::ids::RunId;
 /// their first wait): a single new run is read immediately, ten thousand after a restart are not asked for in one burst.
 const SPREAD_PER_RUN: Duration = Duration::from_millis(2);
 
-/// When the rate limit is the bottleneck, runs are asked about in the order in which they fell due. A poke goes as if
-/// it had been due for so long: ahead of routine, but never starving it.
-const POKE_HEAD_START: Duration = Duration::from_mins(1);
+/// So many keys may wait for a time that the rate limit has named before others are kept from asking it. The rate limit
+/// serves in the order of asking; who is not asking yet can still be overtaken here, by a poke for example.
+const MAX_HELD: usize = 8;
 
 /// The rate limit is not asked again sooner than this, whatever it answered.
 const SHORTEST_HOLD: Duration = Duration::from_millis(20);
-
-/// A wake that is not acknowledged is repeated after so long, doubling up to [`LAST_REPEAT`].
-const FIRST_REPEAT: Duration = Duration::from_secs(5);
-/// The longest time between two wakes for one unacknowledged snapshot.
-const LAST_REPEAT: Duration = Duration::from_mins(1);
 
 /// A get to be made now. Exactly one [`Book::learned`] must follow.
 #[derive(Debug)]
@@ -50,7 +45,7 @@ pub enum Answer {
     Run(Box<Read>),
     /// The run does not exist.
     NotFound,
-    /// Our rate limit: nothing was asked, and nothing should be for so long.
+    /// Our rate limit: nothing was asked; this key's turn comes in so long.
     NotNow(Duration),
     /// No answer about the run.
     Failed {
@@ -86,126 +81,28 @@ pub enum Learned {
     /// The run does not exist, by this answer.
     Absent,
     /// Nothing was asked: the rate limit.
-    Held,
+    Held {
+        /// How long it makes the key wait.
+        wait: Duration,
+    },
     /// No answer about the run.
     Failed,
     /// Nobody watches that run any more.
     Unwatched,
 }
 
-/// Whether somebody waits for a reading that is newer than his question.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Poke {
-    /// Nobody.
-    None,
-    /// A get must be sent for it.
-    Waiting,
-    /// The get in flight was sent after it.
-    Asked,
-}
-
-#[derive(Debug)]
-struct Entry {
-    id: u64,
-    schedule: Schedule,
-    /// The wait before the next get, unjittered; none before the first answer.
-    wait: Option<Duration>,
-    /// When the next get is due. It is in `Book::gets` under this time unless a get is in flight.
-    due: Duration,
-    poke: Poke,
-    /// When the last get that answered a poke was sent.
-    poke_answered: Option<Duration>,
-    wake: Option<Wake>,
-    snapshot: Arc<Snapshot>,
-}
-
-/// A wake to come, in `Book::wakes` under its time.
-#[derive(Debug, Clone, Copy)]
-struct Wake {
-    at: Duration,
-    repeat_after: Duration,
-}
-
-impl Entry {
-    fn is_unread(&self) -> bool {
-        self.snapshot.version == 0
-    }
-
-    /// When a get for a poke is due: at once, ahead of routine, but pokes that follow each other are no faster than the
-    /// schedule's first wait, so that a caller who pokes at every answer does not become a storm.
-    fn poke_due(&self, now: Duration) -> Duration {
-        match self.poke_answered.map(|last| last + self.schedule.first()) {
-            Some(earliest) if earliest > now => earliest,
-            _ => now.saturating_sub(POKE_HEAD_START),
-        }
-    }
-
-    /// Settles what came of a get for the poke it was sent for; whether the poke has its answer now.
-    fn settle_poke(&mut self, answered: bool, asked: Now) -> bool {
-        let was_asked = self.poke == Poke::Asked;
-        match (was_asked, answered) {
-            (true, true) => {
-                self.poke = Poke::None;
-                self.poke_answered = Some(asked.monotonic);
-            }
-            // It still waits, now for the schedule's next get.
-            (true, false) => self.poke = Poke::Waiting,
-            (false, _) => {}
-        }
-        was_asked && answered
-    }
-
-    fn see(&mut self, read: Read, asked: Now, now: Now) -> Learned {
-        let Read { run, server_time } = read;
-        let snapshot = Arc::make_mut(&mut self.snapshot);
-        snapshot.failing = None;
-        if snapshot.life_cycle() != Some(life_cycle(&run)) {
-            self.wait = None;
-        }
-        let old = snapshot.seen.as_ref().map(|seen| &seen.run);
-        let is_same = snapshot.absent.take().is_none() && old.is_some_and(|old| !is_news(old, &run));
-        let learned = if is_same {
-            Learned::Same
-        } else {
-            let ended = old.is_some_and(|old| old.end_time == 0) && run.end_time > 0;
-            Learned::News { end_lag: ended.then(|| since_epoch_millis(run.end_time, server_time.unwrap_or(now.wall))) }
-        };
-        snapshot.seen = Some(Seen { run: Arc::new(run), at: asked, server_time });
-        learned
-    }
-
-    fn miss(&mut self, asked: Now) -> Learned {
-        let snapshot = Arc::make_mut(&mut self.snapshot);
-        snapshot.failing = None;
-        if let Some(absent) = &mut snapshot.absent {
-            absent.answers = absent.answers.saturating_add(1);
-            absent.last = asked;
-        } else {
-            snapshot.absent = Some(Absent { answers: 1, first: asked, last: asked });
-            self.wait = None;
-        }
-        Learned::Absent
-    }
-
-    fn fail(&mut self, reason: &'static str, asked: Now) -> Learned {
-        let since = self.snapshot.failing.map_or(asked, |failing| failing.since);
-        Arc::make_mut(&mut self.snapshot).failing = Some(Failing { reason, since });
-        Learned::Failed
-    }
-}
-
 /// The schedules and readings of one workspace's runs.
 #[derive(Debug)]
 pub struct Book<K> {
     entries: HashMap<K, Entry>,
-    /// Who is due when; those with a get in flight are not in it.
+    /// Who is due when; those who are held or have a get in flight are not in it.
     gets: Agenda<K>,
+    /// Whose turn comes when, by the rate limit's word.
+    held: Agenda<K>,
     wakes: Agenda<K>,
     /// Kept apart from `entries`: a key may be dropped and watched again while its get is still out.
     in_flight: HashSet<K>,
     max_in_flight: usize,
-    /// Set by the rate limit: no get before this.
-    held_until: Duration,
     /// How many entries had no answer yet.
     unread: u32,
     last_id: u64,
@@ -220,10 +117,10 @@ impl<K: Key> Book<K> {
         Self {
             entries: HashMap::new(),
             gets: Agenda::default(),
+            held: Agenda::default(),
             wakes: Agenda::default(),
             in_flight: HashSet::new(),
             max_in_flight: max_in_flight.max(1),
-            held_until: Duration::ZERO,
             unread: 0,
             last_id: 0,
             last_version: 0,
@@ -238,8 +135,7 @@ impl<K: Key> Book<K> {
             if entry.snapshot.run_id == run {
                 if entry.schedule != schedule {
                     entry.schedule = schedule;
-                    let due = entry.due.min(now.monotonic + schedule.longest());
-                    self.reschedule(&key, due);
+                    self.advance(&key, now.monotonic + schedule.longest());
                 }
                 return;
             }
@@ -254,6 +150,7 @@ impl<K: Key> Book<K> {
             schedule,
             wait: None,
             due,
+            held: false,
             poke: Poke::None,
             poke_answered: None,
             wake: None,
@@ -270,6 +167,7 @@ impl<K: Key> Book<K> {
         let Some(entry) = self.entries.remove(key) else { return };
         self.unread -= u32::from(entry.is_unread());
         self.gets.remove((entry.due, entry.id));
+        self.held.remove((entry.due, entry.id));
         if let Some(wake) = entry.wake {
             self.wakes.remove((wake.at, entry.id));
         }
@@ -281,8 +179,8 @@ impl<K: Key> Book<K> {
         let Some(entry) = self.entries.get_mut(key) else { return };
         entry.poke = Poke::Waiting;
         entry.wait = None;
-        let due = entry.due.min(entry.poke_due(now.monotonic));
-        self.reschedule(key, due);
+        let due = entry.poke_due(now.monotonic);
+        self.advance(key, due);
     }
 
     /// The newest reading; none before the first get has come back.
@@ -305,11 +203,16 @@ impl<K: Key> Book<K> {
 
     /// The next get to be made now, if there is one and there is room for it. Call until there is none.
     pub fn due(&mut self, now: Now) -> Option<Ask<K>> {
-        if self.in_flight.len() >= self.max_in_flight || now.monotonic < self.held_until {
+        if self.in_flight.len() >= self.max_in_flight {
             return None;
         }
-        let key = self.gets.take(now.monotonic)?;
+        let key = match self.held.take(now.monotonic) {
+            Some(key) => key,
+            None if self.held.len() < MAX_HELD => self.gets.take(now.monotonic)?,
+            None => return None,
+        };
         let entry = self.entries.get_mut(&key)?;
+        entry.held = false;
         if entry.poke == Poke::Waiting {
             entry.poke = Poke::Asked;
         }
@@ -323,16 +226,14 @@ impl<K: Key> Book<K> {
         if self.in_flight.len() >= self.max_in_flight {
             return None;
         }
-        self.gets.next().map(|due| due.max(self.held_until))
+        let others = if self.held.len() < MAX_HELD { self.gets.next() } else { None };
+        self.held.next().into_iter().chain(others).min()
     }
 
     /// Takes in what came of a get.
     pub fn learned(&mut self, ask: Ask<K>, answer: Answer, now: Now) -> Learned {
         let Ask { key, run, at } = ask;
         self.in_flight.remove(&key);
-        if let Answer::NotNow(wait) = answer {
-            self.held_until = now.monotonic + wait.max(SHORTEST_HOLD);
-        }
         let retry_after = match answer {
             Answer::Failed { retry_after: Some(wait), .. } => wait,
             _ => Duration::ZERO,
@@ -347,15 +248,16 @@ impl<K: Key> Book<K> {
         let unread = entry.is_unread();
         let poked_meanwhile = entry.poke == Poke::Waiting;
         let learned = match answer {
-            Answer::NotNow(_) => Learned::Held,
+            Answer::NotNow(wait) => Learned::Held { wait: wait.max(SHORTEST_HOLD) },
             // A verdict must never come from another run's answer.
             Answer::Run(read) if read.run.run_id != run => entry.fail("WrongRun", at),
             Answer::Run(read) => entry.see(*read, at, now),
             Answer::NotFound => entry.miss(at),
             Answer::Failed { reason, .. } => entry.fail(reason, at),
         };
-        let due = if learned == Learned::Held {
-            entry.due
+        let due = if let Learned::Held { wait } = learned {
+            entry.held = true;
+            now.monotonic + wait
         } else if poked_meanwhile {
             entry.poke_due(now.monotonic)
         } else {
@@ -420,15 +322,18 @@ impl<K: Key> Book<K> {
         self.gets.remove((entry.due, entry.id));
         entry.due = due;
         if !self.in_flight.contains(key) {
-            self.gets.insert((due, entry.id), key.clone());
+            let agenda = if entry.held { &mut self.held } else { &mut self.gets };
+            agenda.insert((due, entry.id), key.clone());
         }
     }
-}
 
-/// How long after an epoch time in milliseconds `now` is; zero if it is not.
-fn since_epoch_millis(millis: i64, now: SystemTime) -> Duration {
-    let then = UNIX_EPOCH + Duration::from_millis(u64::try_from(millis).unwrap_or(0));
-    now.duration_since(then).unwrap_or_default()
+    /// Brings `key`'s next get forward, unless the rate limit has named its turn.
+    fn advance(&mut self, key: &K, due: Duration) {
+        let Some(entry) = self.entries.get(key) else { return };
+        if !entry.held && due < entry.due {
+            self.reschedule(key, due);
+        }
+    }
 }
 
 #[cfg(test)]

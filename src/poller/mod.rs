@@ -10,6 +10,7 @@
 mod agenda;
 mod book;
 mod clock;
+mod entry;
 mod health;
 mod schedule;
 mod snapshot;

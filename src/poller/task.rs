@@ -158,8 +158,9 @@ impl<K: Key, R: Runs, C: Clock> Worker<K, R, C> {
                 Some((ask, result)) = gets.next(), if !gets.is_empty() => {
                     let now = clock.now();
                     if let Ok(result) = &result {
-                        let result = result.as_ref().map(drop);
-                        if let Some(new) = watchdog.learn(result, &health.borrow(), now) {
+                        // Bound first: sending while the old value is borrowed would wait for ever.
+                        let new = watchdog.learn(result.as_ref().map(drop), &health.borrow(), now);
+                        if let Some(new) = new {
                             health.send_replace(new);
                         }
                     }
@@ -197,12 +198,14 @@ fn count(metrics: &Metrics, learned: Learned) {
         Learned::News { .. } => "news",
         Learned::Same => "same",
         Learned::Absent => "absent",
-        Learned::Held => "held",
+        Learned::Held { .. } => "held",
         Learned::Failed => "failed",
         Learned::Unwatched => "unwatched",
     });
-    if let Learned::News { end_lag: Some(lag) } = learned {
-        metrics.end_seen_after(lag);
+    match learned {
+        Learned::News { end_lag: Some(lag) } => metrics.end_seen_after(lag),
+        Learned::Held { wait } => metrics.limiter_waits("poll", wait),
+        _ => {}
     }
 }
 

@@ -197,16 +197,22 @@ impl Metrics {
         self.reconcile_panics.get_or_create(&Controller { controller }).inc();
     }
 
-    /// A call of the Databricks API ended. `operation` is the method's name (`run-now`, `runs/get`), `outcome` is
-    /// `Success` or the error's reason.
-    pub fn api_called(&self, operation: &'static str, outcome: &'static str, took: Duration) {
+    /// A call of the Databricks API ended, or was held back by the rate limit and never sent: then it has no
+    /// `duration`. `operation` and `outcome` are the client's own words for them.
+    pub fn api_called(
+        &self,
+        operation: &'static str,
+        outcome: &'static str,
+        http_status: Option<u16>,
+        duration: Option<Duration>,
+    ) {
         self.api_calls.get_or_create(&OperationOutcome { operation, outcome }).inc();
-        self.api_call_seconds.get_or_create(&Operation { operation }).observe(took.as_secs_f64());
-    }
-
-    /// Databricks answered a call with 429.
-    pub fn api_throttled(&self, operation: &'static str) {
-        self.api_throttled.get_or_create(&Operation { operation }).inc();
+        if let Some(duration) = duration {
+            self.api_call_seconds.get_or_create(&Operation { operation }).observe(duration.as_secs_f64());
+        }
+        if http_status == Some(429) {
+            self.api_throttled.get_or_create(&Operation { operation }).inc();
+        }
     }
 
     /// The rate limit told a call in `lane` to come back after `wait`.
@@ -253,7 +259,7 @@ impl Metrics {
         self.events.get_or_create(&EventType { r#type }).inc();
     }
 
-    /// A token was fetched or read anew. `outcome` is `Success` or the error's reason.
+    /// A token was fetched or read anew. `outcome` is `Ok` or the error's reason.
     pub fn token_refreshed(&self, outcome: &'static str) {
         self.token_refreshes.get_or_create(&Outcome { outcome }).inc();
     }

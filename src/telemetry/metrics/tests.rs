@@ -1,1 +1,115 @@
+use std::collections::BTreeSet;
 
+use super::*;
+
+/// Metrics of which each has been used once.
+fn used() -> Metrics {
+    let metrics = Metrics::new();
+    let second = Duration::from_secs(1);
+    for result in [ReconcileResult::Success, ReconcileResult::RequeueAfter, ReconcileResult::Error] {
+        metrics.reconciled("databricksrun", result, second);
+    }
+    metrics.reconcile_panicked("databricksrun");
+    metrics.api_called("get-run", "Throttled", Some(429), Some(second));
+    metrics.api_called("get-run", "RateLimited", None, None);
+    metrics.limiter_waits("poll", second);
+    metrics.polled("same");
+    metrics.end_seen_after(second);
+    metrics.set_runs([("Running", 3), ("Failed", 1)]);
+    metrics.run_finished("RunSucceeded");
+    for write in [StatusWrite::Written, StatusWrite::Suppressed, StatusWrite::Conflict, StatusWrite::Failed] {
+        metrics.status_write(write);
+    }
+    metrics.event_published("Normal");
+    metrics.token_refreshed("Ok");
+    metrics.run_orphaned();
+    metrics.undecodable("DatabricksRun");
+    metrics
+}
+
+/// `name type` of all that a scrape shows.
+fn scraped(metrics: &Metrics) -> BTreeSet<String> {
+    metrics
+        .encode()
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .map(|line| {
+            let (name, kind) = line.split_once(' ').unwrap();
+            match kind {
+                "counter" => format!("{name}_total counter"),
+                "info" => format!("{name}_info info"),
+                _ => line.to_owned(),
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn every_metric_is_documented_and_every_documented_metric_exists() {
+    let page = include_str!("../../../docs/metrics.md");
+    let documented: BTreeSet<_> = page
+        .lines()
+        .filter_map(|line| {
+            let mut cells = line.strip_prefix("| `")?.split('|').map(str::trim);
+            let name = cells.next()?.trim_end_matches('`');
+            let kind = cells.next()?;
+            Some(format!("{name} {kind}"))
+        })
+        .collect();
+    assert_eq!(scraped(&used()), documented);
+}
+
+#[test]
+fn every_registered_metric_has_a_method_that_feeds_it() {
+    let metrics = used();
+    assert_eq!(scraped(&metrics).len(), metrics.names().len());
+    let text = metrics.encode();
+    for name in metrics.names() {
+        let is_fed = text.lines().any(|line| line.starts_with(name.as_str()) && !line.ends_with(" 0"));
+        assert!(is_fed, "{name} was never fed:\n{text}");
+    }
+}
+
+#[test]
+fn names_are_in_base_units_with_one_of_two_prefixes() {
+    for name in Metrics::new().names() {
+        assert!(name.starts_with("databricks_operator_") || name.starts_with("controller_runtime_"), "{name}");
+        assert!(!name.ends_with("_total") && !name.contains("milli"), "{name}");
+    }
+}
+
+#[test]
+fn states_without_objects_disappear() {
+    let metrics = used();
+    metrics.set_runs([("Running", 2)]);
+    let text = metrics.encode();
+    assert!(text.contains(r#"databricks_operator_runs{state="Running"} 2"#), "{text}");
+    assert!(!text.contains("Failed\"} 1"), "{text}");
+}
+
+#[test]
+fn an_error_counts_as_a_reconcile_and_as_an_error() {
+    let text = used().encode();
+    assert!(
+        text.contains(r#"controller_runtime_reconcile_total{controller="databricksrun",result="error"} 1"#),
+        "{text}"
+    );
+    assert!(text.contains(r#"controller_runtime_reconcile_errors_total{controller="databricksrun"} 1"#), "{text}");
+}
+
+#[test]
+fn the_version_is_told() {
+    let text = Metrics::new().encode();
+    let line = format!(r#"databricks_operator_build_info{{version="{}"}} 1"#, env!("CARGO_PKG_VERSION"));
+    assert!(text.contains(&line), "{text}");
+}
+
+#[test]
+fn a_call_that_was_held_back_has_no_time() {
+    let text = used().encode();
+    assert!(
+        text.contains(r#"databricks_operator_api_calls_total{operation="get-run",outcome="RateLimited"} 1"#),
+        "{text}"
+    );
+    assert!(text.contains(r#"databricks_operator_api_call_seconds_count{operation="get-run"} 1"#), "{text}");
+}

@@ -1,0 +1,235 @@
+//! What holds whatever happens in whatever order.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// What the book's parts say of each other.
+pub(super) fn assert_consistent<K: Key>(book: &Book<K>) {
+    let waiting = book.entries.keys().filter(|key| !book.in_flight.contains(key)).count();
+    assert_eq!(book.gets.len() + book.held.len(), waiting, "everyone watched is due sometime, or has a get out");
+    assert_eq!(book.held.len(), book.entries.values().filter(|entry| entry.held).count());
+    let wakes = book.entries.values().filter(|entry| entry.wake.is_some()).count();
+    assert_eq!(book.wakes.len(), wakes);
+    let unread = book.entries.values().filter(|entry| entry.is_unread()).count();
+    assert_eq!(usize::try_from(book.unread).unwrap(), unread);
+}
+
+/// Something that happens to a book.
+#[derive(Debug, Clone)]
+enum Event {
+    Watch(u8, i64, u64),
+    Unwatch(u8),
+    Poke(u8),
+    Acknowledge(u8),
+    Pass(u64),
+    Send,
+    /// What comes of one of the gets that are out.
+    Learn(usize, Came),
+    Wake,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Came {
+    Run(u8),
+    NotFound,
+    NotNow(u64),
+    Failed,
+}
+
+impl Came {
+    fn answer(self, run_id: RunId) -> Answer {
+        match self {
+            Self::Run(state) => answer(run(run_id.0, ["PENDING", "RUNNING", "TERMINATED"][usize::from(state % 3)])),
+            Self::NotFound => Answer::NotFound,
+            Self::NotNow(millis) => Answer::NotNow(Duration::from_millis(millis)),
+            Self::Failed => DOWN,
+        }
+    }
+}
+
+fn came() -> impl Strategy<Value = Came> {
+    prop_oneof![
+        4 => (0..3_u8).prop_map(Came::Run),
+        1 => Just(Came::NotFound),
+        1 => (0..5_000_u64).prop_map(Came::NotNow),
+        1 => Just(Came::Failed),
+    ]
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let key = 0..5_u8;
+    prop_oneof![
+        3 => (key.clone(), 1..3_i64, 0..20_u64).prop_map(|(key, run, initial)| Event::Watch(key, run, initial)),
+        1 => key.clone().prop_map(Event::Unwatch),
+        2 => key.clone().prop_map(Event::Poke),
+        2 => key.prop_map(Event::Acknowledge),
+        3 => (0..30_000_u64).prop_map(Event::Pass),
+        6 => Just(Event::Send),
+        6 => (any::<usize>(), came()).prop_map(|(which, came)| Event::Learn(which, came)),
+        2 => Just(Event::Wake),
+    ]
+}
+
+/// A book, what is out, and what a caller knows of it.
+struct World {
+    book: Book<u8>,
+    time: Duration,
+    room: usize,
+    out: Vec<Ask<u8>>,
+    watched: HashMap<u8, RunId>,
+    acknowledged: HashMap<u8, u64>,
+    /// When the rate limit wants who is held back.
+    turns: HashMap<u8, Duration>,
+    /// Which key and run each version belongs to.
+    versions: HashMap<u64, (u8, RunId)>,
+}
+
+impl World {
+    fn new(seed: u64, room: usize) -> Self {
+        Self {
+            book: Book::new(seed, room),
+            time: Duration::ZERO,
+            room,
+            out: Vec::new(),
+            watched: HashMap::new(),
+            acknowledged: HashMap::new(),
+            turns: HashMap::new(),
+            versions: HashMap::new(),
+        }
+    }
+
+    fn happen(&mut self, event: &Event) {
+        let now = at(self.time);
+        match *event {
+            Event::Watch(key, run, initial) => {
+                let schedule = Schedule { initial: Duration::from_secs(initial), ..Schedule::default() };
+                self.book.watch(key, RunId(run), schedule, now);
+                if self.watched.insert(key, RunId(run)) != Some(RunId(run)) {
+                    self.turns.remove(&key);
+                }
+            }
+            Event::Unwatch(key) => {
+                self.book.unwatch(&key);
+                self.watched.remove(&key);
+                self.turns.remove(&key);
+            }
+            Event::Poke(key) => self.book.poke(&key, now),
+            Event::Acknowledge(key) => {
+                if let Some(snapshot) = self.book.snapshot(&key) {
+                    self.book.acknowledge(&key, snapshot.version);
+                    self.acknowledged.insert(key, snapshot.version);
+                }
+            }
+            Event::Pass(millis) => self.time += Duration::from_millis(millis),
+            Event::Send => {
+                if let Some(ask) = self.book.due(now) {
+                    assert!(self.out.iter().all(|other| other.key != ask.key), "two gets out for one key");
+                    assert_eq!(self.watched.get(&ask.key), Some(&ask.run));
+                    let turn = self.turns.remove(&ask.key).unwrap_or_default();
+                    assert!(self.time >= turn, "asked before the turn that the rate limit has named");
+                    self.out.push(ask);
+                    assert!(self.out.len() <= self.room, "more gets out than there is room for");
+                }
+            }
+            Event::Learn(which, came) if !self.out.is_empty() => {
+                let ask = self.out.swap_remove(which % self.out.len());
+                let (key, run) = (ask.key, ask.run);
+                if let Learned::Held { wait } = self.book.learned(ask, came.answer(run), now) {
+                    self.turns.insert(key, self.time + wait);
+                }
+            }
+            Event::Learn(..) => {}
+            Event::Wake => {
+                if let Some(key) = self.book.wake(now) {
+                    assert!(self.watched.contains_key(&key), "woken though nobody watches");
+                }
+            }
+        }
+    }
+
+    fn check(&mut self) {
+        assert_consistent(&self.book);
+        for (key, run) in &self.watched {
+            let snapshot = self.book.snapshot(key);
+            let version = snapshot.as_ref().map_or(0, |snapshot| snapshot.version);
+            let is_news = version > self.acknowledged.get(key).copied().unwrap_or(0);
+            assert_eq!(self.book.entries[key].wake.is_some(), is_news, "who has news is woken, and nobody else");
+            if let Some(snapshot) = snapshot {
+                assert_eq!(snapshot.run_id, *run);
+            }
+            if version > 0 {
+                let owner = *self.versions.entry(version).or_insert((*key, *run));
+                assert_eq!(owner, (*key, *run), "version {version} was given twice");
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn one_get_per_key_only_for_who_is_watched_and_no_news_is_ever_lost(
+        events in prop::collection::vec(event(), 0..200),
+        seed: u64,
+        room in 1..4_usize,
+    ) {
+        let mut world = World::new(seed, room);
+        for event in events {
+            world.happen(&event);
+            world.check();
+        }
+
+        let World { mut book, out, watched, time, .. } = world;
+        for key in watched.keys() {
+            book.unwatch(key);
+        }
+        for ask in out {
+            assert_eq!(book.learned(ask, Answer::NotFound, at(time)), Learned::Unwatched);
+        }
+        assert_consistent(&book);
+        assert!(book.is_empty() && book.in_flight.is_empty() && book.next_wake().is_none(), "something is left behind");
+    }
+
+    /// While the source answers, nobody is asked about later than its schedule's longest wait, or sooner than nine
+    /// tenths of its first.
+    #[test]
+    fn everyone_is_asked_about_on_schedule(
+        schedules in prop::collection::vec((1..10_u64, 0..120_u64), 1..20),
+        latencies in prop::collection::vec(0..2_000_u64, 1..50),
+        states in prop::collection::vec(0..3_u8, 1..50),
+        seed: u64,
+    ) {
+        let seconds = Duration::from_secs;
+        let schedules: Vec<_> = schedules
+            .into_iter()
+            .map(|(initial, more)| Schedule { initial: seconds(initial), max: seconds(initial + more) })
+            .collect();
+        let (mut latencies, mut states) = (latencies.into_iter().cycle(), states.into_iter().cycle());
+        let mut book = Book::new(seed, schedules.len());
+        for (key, schedule) in schedules.iter().enumerate() {
+            book.watch(key, RunId(1), *schedule, at(Duration::ZERO));
+        }
+        let mut answered: Vec<Option<Duration>> = vec![None; schedules.len()];
+        let mut out: Vec<(Duration, Ask<usize>)> = Vec::new();
+        let mut time = Duration::ZERO;
+        while time < seconds(600) {
+            while let Some(ask) = book.due(at(time)) {
+                let schedule = schedules[ask.key];
+                let wait = time.saturating_sub(answered[ask.key].unwrap_or_default());
+                assert!(wait <= schedule.max, "{wait:?} is too late for {schedule:?}");
+                let soonest = schedule.initial.mul_f64(0.899);
+                assert!(answered[ask.key].is_none() || wait >= soonest, "{wait:?} is too soon for {schedule:?}");
+                out.push((time + Duration::from_millis(latencies.next().unwrap()), ask));
+            }
+            time = out.iter().map(|(at, _)| *at).chain(book.next_due()).min().expect("somebody is due or out");
+            while let Some(index) = out.iter().position(|(at, _)| *at <= time) {
+                let (_, ask) = out.swap_remove(index);
+                answered[ask.key] = Some(time);
+                book.learned(ask, Came::Run(states.next().unwrap()).answer(RunId(1)), at(time));
+            }
+        }
+        assert!(answered.into_iter().all(|answered| answered.is_some()));
+    }
+}

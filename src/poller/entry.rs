@@ -1,0 +1,127 @@
+//! What a [`Book`](super::Book) knows of one key, and what an answer does to it.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::snapshot::{Absent, Failing, Seen, is_news, life_cycle};
+use super::{Learned, Now, Read, Schedule, Snapshot};
+
+/// When the rate limit is the bottleneck, runs are asked about in the order in which they fell due. A poke goes as if
+/// it had been due for so long: ahead of routine, but never starving it.
+const POKE_HEAD_START: Duration = Duration::from_mins(1);
+
+/// A wake that is not acknowledged is repeated after so long, doubling up to [`LAST_REPEAT`].
+pub(super) const FIRST_REPEAT: Duration = Duration::from_secs(5);
+/// The longest time between two wakes for one unacknowledged snapshot.
+pub(super) const LAST_REPEAT: Duration = Duration::from_mins(1);
+
+/// Whether somebody waits for a reading that is newer than his question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Poke {
+    /// Nobody.
+    None,
+    /// A get must be sent for it.
+    Waiting,
+    /// The get in flight was sent after it.
+    Asked,
+}
+
+/// One key of a [`Book`](super::Book).
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// Decides between equal times, in place of the key.
+    pub(super) id: u64,
+    pub(super) schedule: Schedule,
+    /// The wait before the next get, unjittered; none before the first answer.
+    pub(super) wait: Option<Duration>,
+    /// When the next get is due. The key is in `Book::gets` (or `Book::held`) under this time unless a get is in flight.
+    pub(super) due: Duration,
+    /// Whether the rate limit has named that time.
+    pub(super) held: bool,
+    pub(super) poke: Poke,
+    /// When the last get that answered a poke was sent.
+    pub(super) poke_answered: Option<Duration>,
+    pub(super) wake: Option<Wake>,
+    pub(super) snapshot: Arc<Snapshot>,
+}
+
+/// A wake to come, in `Book::wakes` under its time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wake {
+    pub(super) at: Duration,
+    pub(super) repeat_after: Duration,
+}
+
+impl Entry {
+    pub(super) fn is_unread(&self) -> bool {
+        self.snapshot.version == 0
+    }
+
+    /// When a get for a poke is due: at once, ahead of routine, but pokes that follow each other are no faster than the
+    /// schedule's first wait, so that a caller who pokes at every answer does not become a storm.
+    pub(super) fn poke_due(&self, now: Duration) -> Duration {
+        match self.poke_answered.map(|last| last + self.schedule.first()) {
+            Some(earliest) if earliest > now => earliest,
+            _ => now.saturating_sub(POKE_HEAD_START),
+        }
+    }
+
+    /// Settles what came of a get for the poke it was sent for; whether the poke has its answer now.
+    pub(super) fn settle_poke(&mut self, answered: bool, asked: Now) -> bool {
+        let was_asked = self.poke == Poke::Asked;
+        match (was_asked, answered) {
+            (true, true) => {
+                self.poke = Poke::None;
+                self.poke_answered = Some(asked.monotonic);
+            }
+            // It still waits, now for the schedule's next get.
+            (true, false) => self.poke = Poke::Waiting,
+            (false, _) => {}
+        }
+        was_asked && answered
+    }
+
+    pub(super) fn see(&mut self, read: Read, asked: Now, now: Now) -> Learned {
+        let Read { run, server_time } = read;
+        let snapshot = Arc::make_mut(&mut self.snapshot);
+        snapshot.failing = None;
+        if snapshot.life_cycle() != Some(life_cycle(&run)) {
+            self.wait = None;
+        }
+        let old = snapshot.seen.as_ref().map(|seen| &seen.run);
+        let is_same = snapshot.absent.take().is_none() && old.is_some_and(|old| !is_news(old, &run));
+        let learned = if is_same {
+            Learned::Same
+        } else {
+            let ended = old.is_some_and(|old| old.end_time == 0) && run.end_time > 0;
+            Learned::News { end_lag: ended.then(|| since_epoch_millis(run.end_time, server_time.unwrap_or(now.wall))) }
+        };
+        snapshot.seen = Some(Seen { run: Arc::new(run), at: asked, server_time });
+        learned
+    }
+
+    pub(super) fn miss(&mut self, asked: Now) -> Learned {
+        let snapshot = Arc::make_mut(&mut self.snapshot);
+        snapshot.failing = None;
+        if let Some(absent) = &mut snapshot.absent {
+            absent.answers = absent.answers.saturating_add(1);
+            absent.last = asked;
+        } else {
+            snapshot.absent = Some(Absent { answers: 1, first: asked, last: asked });
+            self.wait = None;
+        }
+        Learned::Absent
+    }
+
+    pub(super) fn fail(&mut self, reason: &'static str, asked: Now) -> Learned {
+        let since = self.snapshot.failing.map_or(asked, |failing| failing.since);
+        Arc::make_mut(&mut self.snapshot).failing = Some(Failing { reason, since });
+        Learned::Failed
+    }
+}
+
+/// How long after an epoch time in milliseconds `now` is; zero if it is not.
+fn since_epoch_millis(millis: i64, now: SystemTime) -> Duration {
+    let then = UNIX_EPOCH + Duration::from_millis(u64::try_from(millis).unwrap_or(0));
+    now.duration_since(then).unwrap_or_default()
+}
