@@ -156,6 +156,30 @@ impl Error {
         }
     }
 
+    /// The text as it goes into a status: without the id of the request, which differs each time and would be news
+    /// each time.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let mut error = self.clone();
+        error.forget_request_id();
+        error.to_string()
+    }
+
+    fn forget_request_id(&mut self) {
+        match self {
+            Self::NotFound(api)
+            | Self::NoSuchRoute(api)
+            | Self::Rejected(api)
+            | Self::Unauthenticated(api)
+            | Self::Forbidden(api)
+            | Self::Throttled { api, .. }
+            | Self::QuotaExceeded(api)
+            | Self::Unavailable(api) => api.request_id = None,
+            Self::NoToken(cause) => cause.forget_request_id(),
+            Self::Transport(_) | Self::WrongHost(_) | Self::Credentials(_) | Self::NotNow(_) => {}
+        }
+    }
+
     /// Whether a POST that ended like this may have been executed. A clear rejection ends an intent only when every
     /// earlier send of it answers [`Executed::No`] here.
     #[must_use]

@@ -1,0 +1,235 @@
+//! Before a run: is one due, and is everything there to start it? The last step here writes the intent.
+
+use super::{SAFETY_NET, Step, ended_without_run, hold, obstacle, reconciling, record};
+use crate::api::body_check::check_body;
+use crate::api::conditions::{Reason, State};
+use crate::api::run::DatabricksRunSpec;
+use crate::api::status::{DatabricksRunStatus, Intent, WorkspacePin};
+use crate::api::unknown_fields::unknown_fields;
+use crate::lifecycle::observed::{Now, Observed, WorkspaceView};
+use crate::lifecycle::report::{Standing, current_reason, report};
+use crate::lifecycle::request::{Request, Wish, begin};
+use crate::lifecycle::step::{Announcement, Effect, EventReason, JobMatch, MetadataChange};
+
+pub(super) fn decide(seen: &Observed<'_>, now: Now) -> Step {
+    if let Some(step) = restored(seen, now) {
+        return step;
+    }
+    let spec = match seen.subject.spec {
+        Ok(spec) => spec,
+        Err(why) => return unreadable(seen, why, now),
+    };
+    let Some(request) = Request::of(spec) else {
+        return unreadable(seen, "exactly one of spec.runNow and spec.submit must be there", now);
+    };
+    match Wish::of(seen, &request) {
+        Wish::UnknownVersion => unknown_version(seen, now),
+        Wish::Same(_) if seen.status().completion_time.is_some() => rest(seen),
+        Wish::Same(key) => prepare(seen, spec, &request, seen.status().clone(), key.as_str(), now),
+        Wish::New(key) => {
+            let next = begin(seen, &key, &request, now);
+            prepare(seen, spec, &request, next, key.as_str(), now)
+        }
+    }
+}
+
+/// Nothing is due: let go of the object, and tell that the newest generation was seen.
+fn rest(seen: &Observed<'_>) -> Step {
+    if seen.subject.held {
+        return Step::Mark(MetadataChange::Release { announce: Vec::new() });
+    }
+    let status = seen.status();
+    let ended = status.completion_time.is_some();
+    if ended && status.observed_generation != Some(seen.subject.generation) {
+        let mut next = status.clone();
+        next.observed_generation = Some(seen.subject.generation);
+        for condition in &mut next.conditions {
+            condition.observed_generation = Some(seen.subject.generation);
+        }
+        return record(next, Vec::new());
+    }
+    Step::Wait(None)
+}
+
+/// The spec asks for nothing that can be read. What has ended stays ended; else say so, for nothing will happen by itself.
+fn unreadable(seen: &Observed<'_>, why: &str, now: Now) -> Step {
+    if seen.subject.held || seen.status().completion_time.is_some() {
+        return rest(seen);
+    }
+    let mut next = seen.status().clone();
+    let message = format!("the spec cannot be read, so nothing is started: {why}");
+    report(&mut next, Standing::Stuck, Reason::SpecUnreadable, &message, seen.subject.generation, now);
+    if next == *seen.status() { Step::Wait(None) } else { record(next, Vec::new()) }
+}
+
+/// An object that carries another object's start mark and no status was restored or copied: starting it would run
+/// history again. It waits for the re-run annotation to get a new token.
+fn restored(seen: &Observed<'_>, now: Now) -> Option<Step> {
+    let status = seen.status();
+    let known = current_reason(status) == Some(Reason::Restored.as_str());
+    let foreign = seen.subject.start_mark.is_some_and(|mark| !mark_is_ours(mark, seen.subject.uid));
+    let new = foreign && status.run_key.is_none();
+    if !known && !new {
+        return None;
+    }
+    if known && Wish::asked_again(seen) {
+        return None;
+    }
+    let message = "this object was restored or copied from one that has been run already, so nothing is started; to run \
+                   it, annotate it: kubectl annotate dbrun NAME dbrun.dev/rerun-requested-at=\"$(date)\" --overwrite";
+    let mut next = status.clone();
+    next.last_handled_rerun = Wish::accepted_rerun(seen);
+    next.state = Some(State::Pending.as_str().to_owned());
+    report(&mut next, Standing::Stuck, Reason::Restored, message, seen.subject.generation, now);
+    if next == *status {
+        return Some(Step::Wait(None));
+    }
+    let announce = if known { Vec::new() } else { vec![Announcement::warning(EventReason::Restored, message)] };
+    Some(record(next, announce))
+}
+
+fn mark_is_ours(mark: &str, uid: &str) -> bool {
+    mark.split_once('/').is_some_and(|(marked, _)| marked == uid)
+}
+
+/// A newer operator wrote the run key: it can be said neither that a run is due nor that none is.
+fn unknown_version(seen: &Observed<'_>, now: Now) -> Step {
+    if seen.subject.held {
+        return Step::Mark(MetadataChange::Release { announce: Vec::new() });
+    }
+    let mut next = seen.status().clone();
+    if next.completion_time.is_some() {
+        // It has ended; that stays true whoever wrote it.
+        return Step::Wait(None);
+    }
+    let message = "the status was written by a newer version of the operator, whose run keys this version cannot read; \
+                   nothing is started. Upgrade the operator again, or delete and create the object";
+    report(&mut next, Standing::Stuck, Reason::RunKeyVersionUnknown, message, seen.subject.generation, now);
+    if next == *seen.status() { Step::Wait(None) } else { record(next, Vec::new()) }
+}
+
+/// Everything that must be there before the intent is written, one after the other.
+fn prepare(
+    seen: &Observed<'_>,
+    spec: &DatabricksRunSpec,
+    request: &Request<'_>,
+    mut next: DatabricksRunStatus,
+    key: &str,
+    now: Now,
+) -> Step {
+    if let Err(refusal) = check_body(request.endpoint, request.body) {
+        let message = format!("nothing was sent to Databricks: {refusal}");
+        return ended_without_run(seen, next, State::Rejected, Reason::SubmitRejected, &message, now);
+    }
+    let pin = match seen.workspace {
+        WorkspaceView::Ready { pin } => pin,
+        WorkspaceView::Unchecked { .. } => return Step::Wait(Some(SAFETY_NET)),
+        WorkspaceView::NotReady { reason, message, .. } => {
+            return reconciling(seen, next, *reason, message, None, now);
+        }
+        WorkspaceView::Missing | WorkspaceView::Retained { .. } => {
+            let name = &spec.workspace_ref.name;
+            let message = format!(
+                "there is no DatabricksWorkspace `{name}` in this namespace; create it, or correct spec.workspaceRef.name"
+            );
+            return reconciling(seen, next, Reason::WorkspaceNotFound, &message, None, now);
+        }
+    };
+    let body = match resolve(seen, request, pin, &next, key, now) {
+        Ok(body) => body,
+        Err(step) => return *step,
+    };
+    let serial = next_serial(seen);
+    if !seen.subject.held || seen.subject.start_mark != Some(&start_mark(seen.subject.uid, serial)) {
+        return hold(serial);
+    }
+    let attempt = next.attempt.unwrap_or(0) + 1;
+    next.intent = Some(Intent {
+        run_key: key.to_owned(),
+        attempt,
+        serial,
+        endpoint: request.endpoint,
+        body,
+        holder: seen.settings.holder.clone(),
+        created_at: Some(now.stamp()),
+        unresolved_since: None,
+    });
+    next.serial = Some(serial);
+    next.attempt = Some(attempt);
+    next.workspace = Some(pin.clone());
+    next.state = Some(State::Pending.as_str().to_owned());
+    report(&mut next, Standing::Reconciling, Reason::Pending, "the run is being started", seen.subject.generation, now);
+    record(next, misspelt(request))
+}
+
+/// Fields that nobody knows are sent as they are, since Databricks may know them; a typing error must not go unnoticed.
+fn misspelt(request: &Request<'_>) -> Vec<Announcement> {
+    let unknown = unknown_fields(request.endpoint, request.body);
+    if unknown.is_empty() {
+        return Vec::new();
+    }
+    let list = unknown.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let note = format!("sent as written, although this version knows no such field: {list}");
+    vec![Announcement::warning(EventReason::UnknownField, &note)]
+}
+
+/// The text of the annotation `dbrun.dev/start`.
+#[must_use]
+pub(crate) fn start_mark(uid: &str, serial: i64) -> String {
+    format!("{uid}/{serial}")
+}
+
+/// One more than any serial this object has used. Where the status was lost, the mark still tells the last one that was
+/// prepared, and that one is used again: if its run exists, Databricks returns it.
+fn next_serial(seen: &Observed<'_>) -> i64 {
+    let by_status = seen.status().serial.map_or(1, |serial| serial.saturating_add(1));
+    let by_mark = seen
+        .subject
+        .start_mark
+        .filter(|mark| mark_is_ours(mark, seen.subject.uid))
+        .and_then(|mark| mark.split_once('/'))
+        .and_then(|(_, serial)| serial.parse::<i64>().ok())
+        .filter(|serial| *serial > 0);
+    by_mark.map_or(by_status, |by_mark| by_mark.max(by_status))
+}
+
+/// The body to send, with the job's name resolved; or the step that comes before it.
+fn resolve(
+    seen: &Observed<'_>,
+    request: &Request<'_>,
+    pin: &WorkspacePin,
+    next: &DatabricksRunStatus,
+    key: &str,
+    now: Now,
+) -> Result<String, Box<Step>> {
+    let Some(name) = request.job_name else { return Ok(request.text(None)) };
+    let found = match &seen.memory.job {
+        Some((known, found)) if known == key => *found,
+        _ => {
+            let failures = &seen.memory.preparation;
+            let Some(wait) = failures.wait(now) else {
+                let effect = Effect::FindJob { key: key.to_owned(), pin: pin.clone(), name: name.to_owned() };
+                return Err(Box::new(Step::Remote(effect)));
+            };
+            let Some(error) = &failures.last else { return Err(Box::new(Step::Wait(Some(wait)))) };
+            let message = format!("the job `{name}` cannot be looked up yet: {}", error.told());
+            let step = reconciling(seen, next.clone(), obstacle(error), &message, Some(wait), now);
+            return Err(Box::new(step));
+        }
+    };
+    let (reason, message) = match found {
+        JobMatch::One(job) => return Ok(request.text(Some(job))),
+        JobMatch::None => (
+            Reason::JobNotFound,
+            format!(
+                "the workspace has no job named `{name}` that the identity may see (names are case-sensitive); correct \
+                 spec.jobName or grant CAN_MANAGE_RUN, then request a re-run"
+            ),
+        ),
+        JobMatch::Several(count) => (
+            Reason::JobNameAmbiguous,
+            format!("the workspace has {count} jobs named `{name}`; use spec.runNow.job_id instead of spec.jobName"),
+        ),
+    };
+    Err(Box::new(ended_without_run(seen, next.clone(), State::Rejected, reason, &message, now)))
+}

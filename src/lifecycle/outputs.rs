@@ -1,0 +1,162 @@
+//! What tasks left behind, cut to fit a status. Best effort: a missing output never decides or delays a verdict.
+
+use super::bounds::{clean, head, head_and_tail, tail};
+use super::cause::culprits;
+use crate::api::status::TaskOutput;
+use crate::databricks::ids::RunId;
+use crate::databricks::model::{Run, RunOutput};
+
+/// Tasks whose output is read.
+pub const MAX_TASKS: usize = 10;
+/// Bytes of output per task in the status, unless the spec says otherwise.
+pub const DEFAULT_BYTES: usize = 4096;
+/// The most a spec may ask for.
+pub const MAX_BYTES: usize = 16_384;
+/// Bytes of an error: it is quoted in the condition, too.
+const MAX_ERROR: usize = 1024;
+
+/// The tasks whose outputs are worth reading, causes of failure first. With `max_bytes` 0 nothing is kept, so only the
+/// causes are read: their errors make the sentence in the condition.
+#[must_use]
+pub fn wanted(run: &Run, failures: bool, max_bytes: usize) -> Vec<(String, RunId)> {
+    let causes = if failures { culprits(run) } else { Vec::new() };
+    let rest = run.tasks.iter().filter(|task| max_bytes > 0 && !causes.iter().any(|cause| std::ptr::eq(*cause, *task)));
+    causes
+        .iter()
+        .copied()
+        .chain(rest)
+        .filter_map(|task| task.run_id.map(|id| (task.task_key.clone(), id)))
+        .take(MAX_TASKS)
+        .collect()
+}
+
+/// One task's output with control characters left out and errors bounded; its larger parts are cut by [`fit`].
+#[must_use]
+pub fn of_task(task_key: &str, output: &RunOutput) -> Option<TaskOutput> {
+    let notebook = output.notebook_output.as_ref();
+    let text = |text: &Option<String>| text.as_deref().map(clean).filter(|text| !text.is_empty());
+    let result = notebook.and_then(|notebook| text(&notebook.result));
+    let (error, error_trace, logs) = (text(&output.error), text(&output.error_trace), text(&output.logs));
+    if result.is_none() && error.is_none() && error_trace.is_none() && logs.is_none() {
+        return None;
+    }
+    let bytes: usize = [&result, &error, &error_trace, &logs].into_iter().flatten().map(String::len).sum();
+    Some(TaskOutput {
+        task_key: task_key.to_owned(),
+        result,
+        error,
+        error_trace,
+        logs,
+        truncated: (output.logs_truncated || notebook.is_some_and(|notebook| notebook.truncated)).then_some(true),
+        original_bytes: i64::try_from(bytes).ok(),
+    })
+}
+
+/// Cuts outputs so that none takes more than `per_task` bytes of text and all together no more than `in_all`, the first
+/// ones (the causes of failure) served first.
+#[must_use]
+pub fn fit(outputs: &[TaskOutput], per_task: usize, in_all: usize) -> Vec<TaskOutput> {
+    let mut left = in_all;
+    let mut fitted = Vec::new();
+    for output in outputs {
+        // The JSON around the texts, and what escaping adds, are part of what a status may hold.
+        let mut budget = per_task.min(left.saturating_sub(OVERHEAD + output.task_key.len()));
+        if budget == 0 {
+            break;
+        }
+        loop {
+            let cut = cut_to(output, budget);
+            let size = serde_json::to_string(&cut).map_or(usize::MAX, |json| json.len());
+            if size <= left && size <= per_task.saturating_mul(2).saturating_add(OVERHEAD + output.task_key.len()) {
+                left -= size;
+                fitted.push(cut);
+                break;
+            }
+            budget /= 2;
+            if budget == 0 {
+                return fitted;
+            }
+        }
+    }
+    fitted
+}
+
+/// Bytes of JSON around one task's texts.
+const OVERHEAD: usize = 160;
+
+fn cut_to(output: &TaskOutput, budget: usize) -> TaskOutput {
+    let mut left = budget;
+    let mut take = |text: &Option<String>, max: usize, cut: fn(&str, usize) -> String| {
+        let text = text.as_deref().map(|text| cut(text, max.min(left))).filter(|text| !text.is_empty());
+        left -= text.as_ref().map_or(0, String::len);
+        text
+    };
+    let error = take(&output.error, MAX_ERROR, head);
+    let error_trace = take(&output.error_trace, budget, head_and_tail);
+    let result = take(&output.result, budget, head);
+    let logs = take(&output.logs, budget, tail);
+    let was_cut =
+        (&error, &error_trace, &result, &logs) != (&output.error, &output.error_trace, &output.result, &output.logs);
+    TaskOutput {
+        task_key: output.task_key.clone(),
+        result,
+        error,
+        error_trace,
+        logs,
+        truncated: (was_cut || output.truncated == Some(true)).then_some(true),
+        original_bytes: output.original_bytes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::databricks::model::NotebookOutput;
+    use crate::lifecycle::fixtures::{run, task};
+
+    #[test]
+    fn causes_of_failure_are_read_first_and_at_most_ten_tasks() {
+        let mut tasks: Vec<_> = (0..20).map(|n| task(&format!("t{n}"), n).ended("TERMINATED", "SUCCESS")).collect();
+        tasks.push(task("bad", 99).ended("TERMINATED", "FAILED"));
+        let run = run(1).ended("INTERNAL_ERROR", "FAILED").with(tasks);
+        let wanted_tasks = wanted(&run, true, 4096);
+        assert_eq!(wanted_tasks.len(), MAX_TASKS);
+        assert_eq!(wanted_tasks[0], ("bad".to_owned(), RunId(99)));
+        assert_eq!(wanted(&run, true, 0), [("bad".to_owned(), RunId(99))]);
+    }
+
+    #[test]
+    fn an_empty_output_is_left_out() {
+        assert_eq!(of_task("a", &RunOutput::default()), None);
+        let nothing = RunOutput { notebook_output: Some(NotebookOutput::default()), ..RunOutput::default() };
+        assert_eq!(of_task("a", &nothing), None);
+    }
+
+    #[test]
+    fn a_result_that_was_cut_says_so() {
+        let output = RunOutput {
+            notebook_output: Some(NotebookOutput { result: Some("x".repeat(9000)), truncated: false }),
+            ..RunOutput::default()
+        };
+        let fitted = fit(&[of_task("a", &output).unwrap()], 4096, 20_000);
+        assert_eq!(fitted[0].truncated, Some(true));
+        assert_eq!(fitted[0].original_bytes, Some(9000));
+        assert!(fitted[0].result.as_ref().unwrap().len() <= 4096);
+    }
+
+    proptest! {
+        #[test]
+        fn outputs_fit_whatever_tasks_leave_behind(
+            texts in prop::collection::vec((any::<String>(), "[\u{0}-\u{ff}\"\\\\]{0,400}", "[a-z\u{1F600}]{0,3000}"), 0..12),
+            per_task in 0usize..5000, in_all in 0usize..20_000,
+        ) {
+            let outputs: Vec<TaskOutput> = texts.iter().filter_map(|(error, trace, logs)| of_task("some-task", &RunOutput {
+                error: Some(error.clone()), error_trace: Some(trace.clone()), logs: Some(logs.clone()), ..RunOutput::default()
+            })).collect();
+            let fitted = fit(&outputs, per_task, in_all);
+            prop_assert!(serde_json::to_string(&fitted).unwrap().len() <= in_all + fitted.len() + 2);
+        }
+    }
+}

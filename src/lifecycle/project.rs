@@ -1,0 +1,207 @@
+//! What of a run is shown in the status, within its bounds.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+
+use super::bounds::one_line;
+use super::observed::stamp;
+use super::verdict::{Look, look, termination};
+use crate::api::conditions::State;
+use crate::api::status::{DatabricksRunStatus, Durations, TaskStatus, WorkspacePin};
+use crate::databricks::model::{
+    LifeCycleState, ResultState, Run, RunState, RunStatus, RunTask, StatusState, TerminationCode, TerminationType,
+};
+
+/// Tasks that are listed.
+pub const MAX_TASKS: usize = 100;
+/// Bytes of a whole status as JSON, an open intent apart.
+pub const MAX_STATUS: usize = 32 * 1024;
+/// Bytes that the list of tasks may take of it.
+const MAX_TASKS_BYTES: usize = 12 * 1024;
+/// Bytes of Databricks' own messages.
+const MAX_MESSAGE: usize = 500;
+/// Bytes of a task's message: there may be a hundred.
+const MAX_TASK_MESSAGE: usize = 200;
+/// Bytes of a word such as a state or a code.
+const MAX_WORD: usize = 100;
+/// Bytes of a task key; Databricks allows 100 characters.
+const MAX_KEY: usize = 400;
+
+/// Writes what the run is and where it stands.
+pub fn run_facts(status: &mut DatabricksRunStatus, pin: &WorkspacePin, run: &Run) {
+    status.job_id = run.job_id.map(|id| id.to_string()).or(status.job_id.take());
+    status.run_page_url = page_url(pin, run).or(status.run_page_url.take());
+    let state = run.state.as_ref();
+    status.life_cycle_state = word(life_cycle(state, run.status.as_ref()));
+    status.result_state = word(state.and_then(|state| state.result_state.as_ref()).map(ResultState::as_str));
+    status.state_message = state
+        .and_then(|state| state.state_message.as_deref())
+        .map(|text| one_line(text, MAX_MESSAGE))
+        .filter(|text| !text.is_empty());
+    let details = termination(run.status.as_ref());
+    status.termination_code = word(details.and_then(|details| details.code.as_ref()).map(TerminationCode::as_str));
+    status.termination_type = word(details.and_then(|details| details.kind.as_ref()).map(TerminationType::as_str));
+    status.start_time = time(run.start_time).or(status.start_time.take());
+}
+
+/// Writes the tasks, failed ones first, as many as fit.
+pub fn tasks(status: &mut DatabricksRunStatus, pin: &WorkspacePin, run: &Run) {
+    let mut ordered: Vec<&RunTask> = run.tasks.iter().collect();
+    ordered.sort_by_key(|task| rank(task));
+    let mut left = MAX_TASKS_BYTES;
+    status.tasks = ordered
+        .iter()
+        .take(MAX_TASKS)
+        .map(|task| task_status(pin, run, task))
+        .take_while(|task| {
+            let size = serde_json::to_string(task).map_or(usize::MAX, |json| json.len() + 1);
+            let fits = size <= left;
+            left = left.saturating_sub(size);
+            fits
+        })
+        .collect();
+    status.tasks_truncated = (status.tasks.len() < run.tasks.len()).then_some(true);
+}
+
+/// Failed tasks first, then those under way, then the others.
+fn rank(task: &RunTask) -> u8 {
+    match look(task.state.as_ref(), task.status.as_ref()) {
+        Look::Ended(verdict) => match verdict.state {
+            State::Failed | State::TimedOut => 0,
+            State::Canceled => 1,
+            State::Succeeded => 3,
+            _ => 4,
+        },
+        Look::Active(_) | Look::Disagreeing(_) | Look::ResultMissing => 2,
+    }
+}
+
+fn task_status(pin: &WorkspacePin, run: &Run, task: &RunTask) -> TaskStatus {
+    let state = task.state.as_ref();
+    let details = termination(task.status.as_ref());
+    let message = state.and_then(|state| state.state_message.as_deref());
+    let message = message.or(details.and_then(|details| details.message.as_deref()));
+    TaskStatus {
+        task_key: one_line(&task.task_key, MAX_KEY),
+        run_id: task.run_id.map(|id| id.to_string()),
+        attempt_number: Some(task.attempt_number),
+        life_cycle_state: word(life_cycle(state, task.status.as_ref())),
+        result_state: word(state.and_then(|state| state.result_state.as_ref()).map(ResultState::as_str)),
+        termination_code: word(details.and_then(|details| details.code.as_ref()).map(TerminationCode::as_str)),
+        message: message.map(|text| one_line(text, MAX_TASK_MESSAGE)).filter(|text| !text.is_empty()),
+        run_page_url: task_url(pin, run, task),
+    }
+}
+
+/// Writes the times of a run that has ended.
+pub fn times(status: &mut DatabricksRunStatus, run: &Run) {
+    let total =
+        if run.run_duration > 0 { run.run_duration } else { run.end_time.saturating_sub(run.start_time).max(0) };
+    let known = |millis: i64| (millis > 0).then_some(millis);
+    // A run of one task has its parts in the task; a run of several has none of its own.
+    let part = |of_run: i64, of_task: fn(&RunTask) -> i64| {
+        known(of_run).or_else(|| match run.tasks.as_slice() {
+            [only] => known(of_task(only)),
+            _ => None,
+        })
+    };
+    status.durations = Some(Durations {
+        queue_millis: known(run.queue_duration),
+        setup_millis: part(run.setup_duration, |task| task.setup_duration),
+        execution_millis: part(run.execution_duration, |task| task.execution_duration),
+        cleanup_millis: part(run.cleanup_duration, |task| task.cleanup_duration),
+        total_millis: known(total),
+    });
+    if let (true, Ok(millis)) = (run.end_time > 0 && run.start_time > 0, u64::try_from(total)) {
+        status.duration = Some(human(Duration::from_millis(millis)));
+    }
+}
+
+/// A duration as `kubectl` shows an age: the two largest parts.
+#[must_use]
+pub fn human(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60) {
+        (0, 0, 0, seconds) => format!("{seconds}s"),
+        (0, 0, minutes, seconds) => format!("{minutes}m{seconds}s"),
+        (0, hours, minutes, _) => format!("{hours}h{minutes}m"),
+        (days, hours, ..) => format!("{days}d{hours}h"),
+    }
+}
+
+/// Whether a run or one of its tasks waits for a cluster that has yet to be started.
+#[must_use]
+pub fn waits_for_new_cluster(run: &Run) -> bool {
+    run.tasks.iter().any(|task| task.has_new_cluster || task.job_cluster_key.is_some())
+}
+
+fn life_cycle<'a>(state: Option<&'a RunState>, status: Option<&'a RunStatus>) -> Option<&'a str> {
+    let older = state.and_then(|state| state.life_cycle_state.as_ref()).map(LifeCycleState::as_str);
+    older.or_else(|| status.and_then(|status| status.state.as_ref()).map(StatusState::as_str))
+}
+
+fn word(text: Option<&str>) -> Option<String> {
+    text.map(|text| one_line(text, MAX_WORD)).filter(|text| !text.is_empty())
+}
+
+fn time(millis: i64) -> Option<Time> {
+    (millis > 0).then(|| Timestamp::from_millisecond(millis).ok()).flatten().map(stamp)
+}
+
+/// The run's page. Made of the pinned host and of ids, never echoed from the answer; of the answer only the digits of
+/// the workspace id are taken. The form that is answered leads people without admin rights to the home page.
+fn page_url(pin: &WorkspacePin, run: &Run) -> Option<String> {
+    let job = run.job_id?;
+    Some(format!("{}/jobs/{job}/runs/{}{}", pin.host, run.run_id, workspace_query(pin, run)))
+}
+
+fn task_url(pin: &WorkspacePin, run: &Run, task: &RunTask) -> Option<String> {
+    let (job, id) = (run.job_id?, task.run_id?);
+    Some(format!("{}/jobs/{job}/runs/{id}{}", pin.host, workspace_query(pin, run)))
+}
+
+fn workspace_query(pin: &WorkspacePin, run: &Run) -> String {
+    let answered = run.run_page_url.as_deref().and_then(|url| url.split_once("?o=")).map(|(_, rest)| {
+        let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        &rest[..end]
+    });
+    match pin.workspace_id.as_deref().or(answered) {
+        Some(id) if !id.is_empty() && id.len() <= 20 => format!("?o={id}"),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lifecycle::fixtures::{pin, run, task};
+
+    #[test]
+    fn the_page_s_url_is_made_of_our_host_and_ids() {
+        let mut run: Run = run(7).into();
+        run.run_page_url = Some("https://evil.example/?o=42#job/5/run/7".into());
+        assert_eq!(page_url(&pin(), &run).unwrap(), "https://workspace.test/jobs/5/runs/7?o=42");
+        run.run_page_url = Some("https://evil.example/?o=javascript:alert(1)".into());
+        assert_eq!(page_url(&pin(), &run).unwrap(), "https://workspace.test/jobs/5/runs/7");
+    }
+
+    #[test]
+    fn failed_tasks_come_first_and_a_hundred_are_listed() {
+        let mut many: Vec<_> = (0..150).map(|n| task(&format!("t{n}"), n).ended("TERMINATED", "SUCCESS")).collect();
+        many.push(task("bad", 999).ended("TERMINATED", "FAILED"));
+        let mut status = DatabricksRunStatus::default();
+        tasks(&mut status, &pin(), &run(1).with(many));
+        assert_eq!(status.tasks[0].task_key, "bad");
+        assert!(status.tasks.len() <= MAX_TASKS);
+        assert_eq!(status.tasks_truncated, Some(true));
+    }
+
+    #[test]
+    fn durations_read_as_people_say_them() {
+        for (seconds, text) in [(0, "0s"), (59, "59s"), (252, "4m12s"), (7_500, "2h5m"), (100_000, "1d3h")] {
+            assert_eq!(human(Duration::from_secs(seconds)), text);
+        }
+    }
+}
