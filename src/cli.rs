@@ -1,6 +1,22 @@
-//! What can be said on the command line. Each flag of `run` has a twin in the environment.
+//! What can be said on the command line. Each flag of `run` has a twin in the environment, `DBRUN_` and the flag's name.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use k8s_openapi::jiff::SignedDuration;
+
+use crate::controller::{Options, Pulse, operate};
+use crate::databricks::host_policy::{DEFAULT_ALLOWED, HostPolicy};
+use crate::server::{Addresses, Heartbeat, Readiness, Server};
+use crate::telemetry::Metrics;
+use crate::telemetry::logs::{self, LogFormat, LogLevel};
+
+/// Without a beat of the controllers for this long the process counts as stuck: a beat comes every second, and a busy
+/// machine may hold it up, but never so long.
+const SILENCE: Duration = Duration::from_mins(1);
 
 /// Runs Databricks jobs from Kubernetes objects: one object, one run, started exactly once, told truthfully.
 #[derive(Debug, Parser)]
@@ -22,7 +38,154 @@ pub enum Command {
 
 /// How to serve.
 #[derive(Debug, Args)]
-pub struct RunArgs {}
+pub struct RunArgs {
+    /// Work in this namespace only; may be repeated. Default: all namespaces.
+    #[arg(long = "namespace", value_name = "NAME", env = "DBRUN_NAMESPACE", value_delimiter = ',')]
+    namespaces: Vec<String>,
+
+    /// A host a workspace may name, by the end of its name; may be repeated. An address or `localhost` allows exactly that
+    /// host.
+    #[arg(long = "allowed-host", value_name = "SUFFIX", env = "DBRUN_ALLOWED_HOST", value_delimiter = ',', default_values = DEFAULT_ALLOWED)]
+    allowed_hosts: Vec<String>,
+
+    /// Where /healthz and /readyz are answered.
+    #[arg(long, value_name = "ADDRESS", env = "DBRUN_HEALTH_ADDRESS", default_value = "0.0.0.0:8081")]
+    health_address: SocketAddr,
+
+    /// Where /metrics is answered; may be the health address.
+    #[arg(long, value_name = "ADDRESS", env = "DBRUN_METRICS_ADDRESS", default_value = "0.0.0.0:8080")]
+    metrics_address: SocketAddr,
+
+    /// `text` for people, `json` for machines.
+    #[arg(long, value_name = "FORMAT", env = "DBRUN_LOG_FORMAT", default_value = "text")]
+    log_format: LogFormat,
+
+    /// `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,kube=debug`.
+    #[arg(long, value_name = "LEVEL", env = "DBRUN_LOG_LEVEL", default_value = "info")]
+    log_level: LogLevel,
+
+    /// How long a deleted object is held for a run that cannot be cancelled; then it is let go of with a warning. kubectl
+    /// and Helm give up at five minutes.
+    #[arg(long, value_name = "TIME", env = "DBRUN_DELETION_DEADLINE", default_value = "4m", value_parser = duration)]
+    deletion_deadline: Duration,
+
+    /// How long Databricks may take to answer the request that starts a run. A request that another process left
+    /// unanswered is repeated after four times as long.
+    #[arg(long, value_name = "TIME", env = "DBRUN_SUBMIT_TIMEOUT", default_value = "30s", value_parser = duration)]
+    submit_timeout: Duration,
+
+    /// Requests per second to one Databricks host, whatever the number of workspaces and runs.
+    #[arg(long, value_name = "NUMBER", env = "DBRUN_REQUESTS_PER_SECOND", default_value = "15", value_parser = rate)]
+    requests_per_second: f64,
+}
+
+/// A time such as `30s`, `4m` or `1h30m`; a bare number is seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().map(Duration::from_secs);
+    let duration = seconds.or_else(|| Duration::try_from(text.parse::<SignedDuration>().ok()?).ok());
+    match duration {
+        Some(duration) if (Duration::from_secs(1)..=Duration::from_hours(24)).contains(&duration) => Ok(duration),
+        _ => Err("write a time between 1s and 24h, such as 30s, 4m or 1h30m".to_owned()),
+    }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if (0.1..=1000.0).contains(&rate) => Ok(rate),
+        _ => Err("write a number between 0.1 and 1000".to_owned()),
+    }
+}
+
+impl RunArgs {
+    /// Serves until SIGTERM or Ctrl-C. Whatever is wrong at the start is told in one line.
+    #[must_use]
+    pub fn serve(self) -> ExitCode {
+        // Without one, the first TLS connection would fail. It can only be there already if somebody embeds us.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let served = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| format!("the process cannot start: {error}"))
+            .and_then(|runtime| runtime.block_on(self.serve_until(terminated())));
+        match served {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => {
+                eprintln!("databricks-run-operator: {why}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    async fn serve_until(self, stop: impl Future<Output = ()> + Send) -> Result<(), String> {
+        let hosts = HostPolicy::new(&self.allowed_hosts).map_err(|error| format!("--allowed-host: {error}"))?;
+        logs::init(self.log_format, &self.log_level).map_err(|error| error.to_string())?;
+        let metrics = Arc::new(Metrics::new());
+        let (heartbeat, readiness) = (Heartbeat::new(SILENCE), Readiness::default());
+        let addresses = Addresses { health: self.health_address, metrics: self.metrics_address };
+        let server = Server::start(addresses, heartbeat.clone(), readiness.clone(), Arc::clone(&metrics))
+            .map_err(|error| error.to_string())?;
+        let instance = instance();
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"), instance, namespaces = ?self.namespaces, allowed_hosts = ?self.allowed_hosts,
+            health = %server.addresses().health, metrics = %server.addresses().metrics, "starting"
+        );
+        let config = kube::Config::infer().await.map_err(|error| {
+            format!(
+                "no Kubernetes cluster is configured: {error}; set KUBECONFIG, or run in a Pod with a ServiceAccount"
+            )
+        })?;
+        let options = Options {
+            namespaces: self.namespaces,
+            hosts,
+            requests_per_second: self.requests_per_second,
+            submit_timeout: self.submit_timeout,
+            deletion_deadline: self.deletion_deadline,
+            instance,
+        };
+        let ended = operate(config, options, metrics, Probes { heartbeat, readiness }, stop).await;
+        server.stop();
+        ended.map_err(|error| error.to_string())
+    }
+}
+
+/// What the probes are told.
+struct Probes {
+    heartbeat: Heartbeat,
+    readiness: Readiness,
+}
+
+impl Pulse for Probes {
+    fn beat(&self) {
+        self.heartbeat.beat();
+    }
+
+    fn ready(&self) {
+        self.readiness.set(true);
+    }
+}
+
+/// This process's name: the Pod's, and something that no other start has.
+fn instance() -> String {
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "local".to_owned());
+    format!("{}_{:016x}", host.chars().take(63).collect::<String>(), rand::random::<u64>())
+}
+
+/// Ends with SIGTERM or SIGINT.
+async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(mut terminate), Ok(mut interrupt)) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        }
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::error!(%error, "signals cannot be received; only killing ends this process");
+            std::future::pending::<()>().await;
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -33,5 +196,26 @@ mod tests {
     #[test]
     fn the_command_line_holds_together() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_of_run_has_a_twin_in_the_environment() {
+        let command = Cli::command();
+        let run = command.find_subcommand("run").unwrap();
+        for flag in run.get_arguments().filter_map(|argument| argument.get_long()).filter(|flag| *flag != "help") {
+            let twin = format!("DBRUN_{}", flag.to_uppercase().replace('-', "_"));
+            let argument = run.get_arguments().find(|argument| argument.get_long() == Some(flag)).unwrap();
+            assert_eq!(argument.get_env().and_then(|env| env.to_str()), Some(twin.as_str()));
+        }
+    }
+
+    #[test]
+    fn times_are_read_as_people_write_them() {
+        for (text, seconds) in [("30", 30), ("30s", 30), ("4m", 240), ("1h30m", 5400)] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "0", "-5s", "4 apples", "48h"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
     }
 }

@@ -2,7 +2,9 @@
 
 pub mod api;
 pub mod cli;
+pub mod controller;
 pub mod databricks;
+pub mod lifecycle;
 pub mod poller;
 pub mod server;
 pub mod telemetry;

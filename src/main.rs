@@ -7,12 +7,14 @@ use clap::Parser;
 use databricks_run_operator::api::crd::crds_yaml;
 use databricks_run_operator::cli::{Cli, Command};
 
+/// Gives memory back after a relist; the system's allocator keeps the peak for ever.
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::Run(_) => {
-            eprintln!("this version prints its definitions and does not serve yet");
-            ExitCode::FAILURE
-        }
+        Command::Run(arguments) => arguments.serve(),
         // A reader that closes the pipe early (`| head`) has what it wants.
         Command::Crds => match std::io::stdout().write_all(crds_yaml().as_bytes()) {
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {

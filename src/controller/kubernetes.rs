@@ -1,0 +1,151 @@
+//! The object store for real: calls to the Kubernetes API, each with a deadline, few at a time and first come first
+//! served. The client's own silent retries are off: a write that is repeated unseen is a write we know nothing of.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde_json::Value;
+use tokio::sync::Semaphore;
+
+use super::ports::{Objects, Place, StoreError};
+use crate::api::run::RunObject;
+use crate::lifecycle::{Announcement, Severity};
+use crate::telemetry::Metrics;
+
+/// Calls under way at once. More would only wait in the API server's own queues, unfairly.
+const AT_ONCE: usize = 32;
+/// A call ends after this time; kube itself has no deadline.
+const DEADLINE: Duration = Duration::from_secs(15);
+/// What an Event's note may hold.
+const MAX_NOTE: usize = 1024;
+/// The name the operator goes by in `managedFields` and events.
+pub(super) const MANAGER: &str = "databricks-run-operator";
+
+/// The Kubernetes API.
+#[derive(Clone)]
+pub(super) struct Kubernetes {
+    client: Client,
+    places: Arc<Semaphore>,
+    instance: Arc<str>,
+    metrics: Arc<Metrics>,
+}
+
+impl Kubernetes {
+    /// `instance` names this process in events.
+    pub(super) fn new(client: Client, instance: &str, metrics: Arc<Metrics>) -> Self {
+        Self { client, places: Arc::new(Semaphore::new(AT_ONCE)), instance: instance.into(), metrics }
+    }
+
+    /// One call, in its turn and with a deadline.
+    pub(super) async fn call<T>(&self, call: impl Future<Output = kube::Result<T>> + Send) -> Result<T, StoreError> {
+        let queued = async {
+            // The semaphore is never closed.
+            let _place = self.places.acquire().await;
+            call.await
+        };
+        match tokio::time::timeout(DEADLINE, queued).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(classify(&error)),
+            Err(_) => Err(StoreError::Unavailable(format!("no answer within {DEADLINE:?}"))),
+        }
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    pub(super) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Creates an Event about an object.
+    pub(super) async fn event<K>(&self, object: &K, announcement: &Announcement)
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        let kind = match announcement.severity {
+            Severity::Normal => "Normal",
+            Severity::Warning => "Warning",
+        };
+        let namespace = object.namespace().unwrap_or_default();
+        let now = Timestamp::now();
+        let event = Event {
+            metadata: ObjectMeta {
+                // Each announcement is a transition of its own, so none is ever counted up.
+                name: Some(format!("{}.{:x}", object.name_any(), now.as_nanosecond())),
+                namespace: Some(namespace.clone()),
+                ..ObjectMeta::default()
+            },
+            action: Some("Reconcile".to_owned()),
+            event_time: Some(MicroTime(now)),
+            note: Some(crate::lifecycle::bounds::head(&announcement.note, MAX_NOTE)),
+            reason: Some(announcement.reason.as_str().to_owned()),
+            regarding: Some(object.object_ref(&())),
+            reporting_controller: Some(format!("dbrun.dev/{MANAGER}")),
+            reporting_instance: Some(self.instance.chars().take(128).collect()),
+            type_: Some(kind.to_owned()),
+            ..Event::default()
+        };
+        let events: Api<Event> = Api::namespaced(self.client(), &namespace);
+        match self.call(events.create(&PostParams::default(), &event)).await {
+            Ok(_) => self.metrics.event_published(kind),
+            // An event is a courtesy; terminating namespaces refuse them.
+            Err(error) => tracing::debug!(%error, reason = announcement.reason.as_str(), "an event was not taken"),
+        }
+    }
+}
+
+fn runs(kubernetes: &Kubernetes, place: &Place) -> Api<RunObject> {
+    Api::namespaced(kubernetes.client(), &place.namespace)
+}
+
+fn parameters() -> PatchParams {
+    PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }
+}
+
+impl Objects for Kubernetes {
+    async fn get(&self, place: &Place) -> Result<Option<RunObject>, StoreError> {
+        let api = runs(self, place);
+        self.call(api.get_opt(&place.name)).await
+    }
+
+    async fn patch_status(&self, place: &Place, patch: &Value) -> Result<RunObject, StoreError> {
+        let api = runs(self, place);
+        self.call(api.patch_status(&place.name, &parameters(), &Patch::Merge(patch))).await
+    }
+
+    async fn patch_metadata(&self, place: &Place, patch: &Value) -> Result<RunObject, StoreError> {
+        let api = runs(self, place);
+        let patch = serde_json::from_value(patch.clone()).map_err(|error| StoreError::Refused(error.to_string()))?;
+        match self.call(api.patch(&place.name, &parameters(), &Patch::Json::<()>(patch))).await {
+            // A failed `test` operation is answered as "invalid": the object has changed.
+            Err(StoreError::Refused(why)) if why.contains("testing") || why.contains("test failed") => {
+                Err(StoreError::Conflict)
+            }
+            answer => answer,
+        }
+    }
+
+    async fn announce(&self, object: &RunObject, announcement: &Announcement) {
+        self.event(object, announcement).await;
+    }
+}
+
+/// What a failed call means.
+fn classify(error: &kube::Error) -> StoreError {
+    match error {
+        kube::Error::Api(status) if status.code == 409 => StoreError::Conflict,
+        kube::Error::Api(status) if status.code == 404 => StoreError::Gone,
+        kube::Error::Api(status) if (400..500).contains(&status.code) && ![408, 429].contains(&status.code) => {
+            StoreError::Refused(format!("{} ({})", status.message, status.code))
+        }
+        kube::Error::Api(status) => StoreError::Unavailable(format!("{} ({})", status.message, status.code)),
+        other => StoreError::Unavailable(other.to_string()),
+    }
+}

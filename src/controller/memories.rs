@@ -1,0 +1,78 @@
+//! What this process remembers, object by object, and the object as it last wrote it: the watch may lag behind our own
+//! write, and a decision on the older object would do things twice.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::ports::Place;
+use crate::api::run::RunObject;
+use crate::lifecycle::Memory;
+
+/// One object's.
+#[derive(Debug, Default)]
+pub(super) struct Entry {
+    /// The object's uid: an object of the same name made anew is another one.
+    uid: String,
+    /// What `lifecycle` remembers.
+    pub(super) memory: Memory,
+    /// The object as our last write returned it, until the watch has caught up.
+    written: Option<RunObject>,
+    /// The generation whose unreadable spec was told of.
+    pub(super) unreadable_told: Option<i64>,
+}
+
+impl Entry {
+    /// The newer of what was watched and what we wrote. Resource versions are numbers that grow (Kubernetes 1.35 and
+    /// later say so); where they are not, what was watched counts, and compare-and-swap keeps us honest.
+    pub(super) fn newest(&mut self, watched: &RunObject) -> RunObject {
+        let uid = watched.metadata.uid.as_deref().unwrap_or_default();
+        if self.uid != uid {
+            *self = Self { uid: uid.to_owned(), ..Self::default() };
+        }
+        let version =
+            |object: &RunObject| object.metadata.resource_version.as_deref().and_then(|text| text.parse::<u64>().ok());
+        match &self.written {
+            Some(written) if version(written) > version(watched) => written.clone(),
+            _ => {
+                self.written = None;
+                watched.clone()
+            }
+        }
+    }
+
+    /// Keeps what a write returned.
+    pub(super) fn wrote(&mut self, object: &RunObject) {
+        self.written = Some(object.clone());
+    }
+
+    /// Whether there is nothing here worth keeping for an object at rest.
+    pub(super) fn is_spent(&self) -> bool {
+        self.written.is_none() && self.memory.superfluous.is_none() && self.memory.intent.is_none()
+    }
+}
+
+/// Everybody's.
+#[derive(Debug, Default)]
+pub(super) struct Memories(Mutex<HashMap<Place, Arc<tokio::sync::Mutex<Entry>>>>);
+
+impl Memories {
+    fn map(&self) -> std::sync::MutexGuard<'_, HashMap<Place, Arc<tokio::sync::Mutex<Entry>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One object's, made when it is not there. It stays in the map while it is used, so that a panic in between loses
+    /// nothing: a request that was being sent still counts as sent.
+    pub(super) fn of(&self, place: &Place) -> Arc<tokio::sync::Mutex<Entry>> {
+        Arc::clone(self.map().entry(place.clone()).or_default())
+    }
+
+    /// Forgets an object.
+    pub(super) fn drop(&self, place: &Place) -> Option<Arc<tokio::sync::Mutex<Entry>>> {
+        self.map().remove(place)
+    }
+
+    /// The places remembered.
+    pub(super) fn places(&self) -> Vec<Place> {
+        self.map().keys().cloned().collect()
+    }
+}

@@ -1,0 +1,51 @@
+//! Observe: from an object as it was watched, what a decision needs to know of it.
+
+use crate::api::run::{DatabricksRunSpec, RERUN_ANNOTATION, RunObject, START_ANNOTATION};
+use crate::api::status::DatabricksRunStatus;
+use crate::lifecycle::{Phase, Subject};
+
+/// An object with its spec decoded, once per look.
+pub(super) struct Looked<'a> {
+    object: &'a RunObject,
+    spec: Result<DatabricksRunSpec, String>,
+    no_status: DatabricksRunStatus,
+}
+
+impl<'a> Looked<'a> {
+    pub(super) fn at(object: &'a RunObject) -> Self {
+        let spec = object.spec().map_err(|error| error.to_string());
+        Self { object, spec, no_status: DatabricksRunStatus::default() }
+    }
+
+    pub(super) fn spec(&self) -> Result<&DatabricksRunSpec, &str> {
+        self.spec.as_ref().map_err(String::as_str)
+    }
+
+    pub(super) fn status(&self) -> &DatabricksRunStatus {
+        self.object.status.as_ref().unwrap_or(&self.no_status)
+    }
+
+    pub(super) fn subject(&self) -> Subject<'_> {
+        let metadata = &self.object.metadata;
+        Subject {
+            uid: metadata.uid.as_deref().unwrap_or_default(),
+            generation: metadata.generation.unwrap_or_default(),
+            deletion: metadata.deletion_timestamp.as_ref().map(|time| time.0),
+            held: self.object.is_held(),
+            start_mark: self.object.annotation(START_ANNOTATION),
+            rerun: self.object.annotation(RERUN_ANNOTATION),
+            spec: self.spec(),
+            status: self.status(),
+        }
+    }
+
+    /// The workspace object that counts: the one a run was sent to while one is under way, else the spec's.
+    pub(super) fn workspace_name(&self) -> Option<&str> {
+        let status = self.status();
+        let pinned = status.workspace.as_ref().map(|pin| pin.name.as_str());
+        match Phase::of(status) {
+            Phase::Idle => self.spec().ok().map(|spec| spec.workspace_ref.name.as_str()),
+            Phase::Open(_) | Phase::Live(_) | Phase::Unreadable => pinned,
+        }
+    }
+}

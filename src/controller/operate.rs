@@ -1,0 +1,421 @@
+//! Puts the operator together and keeps it going until it is told to stop: clients, watches, the workspace controller
+//! and the run controller of each namespace, the pollers' wakes, and the sweep for objects that are no more.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures::{FutureExt, StreamExt};
+use k8s_openapi::jiff::Timestamp;
+use kube::runtime::Controller;
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Client, Config, ResourceExt};
+use thiserror::Error;
+use tokio::sync::{broadcast, mpsc};
+use tokio::task::JoinSet;
+
+use super::connections::Connections;
+use super::kubernetes::Kubernetes;
+use super::ports::{Clock, Place, StoreError};
+use super::reconcile::{Next, Reconciler, after_failure};
+use super::watch::{self, Complete, Watch};
+use super::workspaces::Workspaces;
+use crate::api::run::RunObject;
+use crate::api::workspace::WorkspaceObject;
+use crate::databricks::host_policy::HostPolicy;
+use crate::databricks::limiters::Limiters;
+use crate::databricks::observer::{Call, Observer, Operation};
+use crate::lifecycle::{Now, Settings};
+use crate::poller::{self, SystemClock};
+use crate::telemetry::Metrics;
+use crate::telemetry::metrics::ReconcileResult;
+
+/// What the operator is started with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The namespaces it works in; empty means all.
+    pub namespaces: Vec<String>,
+    /// The hosts a credential may be sent to.
+    pub hosts: HostPolicy,
+    /// Requests per second and host.
+    pub requests_per_second: f64,
+    /// Deadline of a POST that starts a run.
+    pub submit_timeout: Duration,
+    /// How long a deleted object is held for a run that cannot be cancelled.
+    pub deletion_deadline: Duration,
+    /// This process's name in intents and events; unique per start.
+    pub instance: String,
+}
+
+/// Why the operator could not work.
+#[derive(Debug, Error)]
+pub enum OperateError {
+    /// No way to the cluster.
+    #[error("cannot reach a Kubernetes cluster: {0}; set KUBECONFIG, or run in a Pod with a ServiceAccount")]
+    NoCluster(String),
+    /// A controller ended although nobody asked it to.
+    #[error("a controller ended unexpectedly; the process must be started again")]
+    Ended,
+}
+
+/// Is told how the operator is, for the probes.
+pub trait Pulse: Send + Sync + 'static {
+    /// The controllers' runtime is alive; told every second.
+    fn beat(&self);
+
+    /// All objects are known; told once.
+    fn ready(&self);
+}
+
+/// Objects that are remembered but not in the store any more are looked for this often.
+const SWEEP: Duration = Duration::from_mins(1);
+/// The controllers' pulse.
+const BEAT: Duration = Duration::from_secs(1);
+/// Wakes of pollers that wait for the controllers.
+const WAKES: usize = 1024;
+/// Runs that wait for a workspace are woken spread over this time.
+const WAKE_SPREAD: Duration = Duration::from_secs(2);
+
+/// The machine's clocks, shared with the pollers so that their instants compare.
+#[derive(Clone, Copy)]
+struct Clocks(SystemClock);
+
+impl Clock for Clocks {
+    fn now(&self) -> Now {
+        let now = poller::Clock::now(&self.0);
+        Now { wall: Timestamp::try_from(now.wall).unwrap_or_default(), mono: now.monotonic }
+    }
+}
+
+/// Tells the metrics of calls to Databricks.
+struct Calls(Arc<Metrics>);
+
+impl Observer for Calls {
+    fn call(&self, call: &Call) {
+        let operation = call.operation.as_str();
+        let duration = (!call.duration.is_zero()).then_some(call.duration);
+        self.0.api_called(operation, call.outcome, call.http_status, duration);
+        if call.operation == Operation::Token {
+            self.0.token_refreshed(call.outcome);
+        }
+    }
+}
+
+type Operator = Reconciler<Kubernetes, Arc<Connections>, Clocks>;
+
+/// Works until `stop` ends; then no new effect begins, and what is under way is finished and written.
+pub async fn operate(
+    config: Config,
+    options: Options,
+    metrics: Arc<Metrics>,
+    pulse: impl Pulse,
+    stop: impl Future<Output = ()> + Send,
+) -> Result<(), OperateError> {
+    let no_cluster = |error: &dyn std::fmt::Display| OperateError::NoCluster(error.to_string());
+    // Writes must not be repeated unseen; watches are taken up again by their own back-off.
+    let mut writing = config.clone();
+    writing.default_retry = false;
+    let client = Client::try_from(config).map_err(|error| no_cluster(&error))?;
+    let writing = Client::try_from(writing).map_err(|error| no_cluster(&error))?;
+
+    let kubernetes = Kubernetes::new(writing, &options.instance, Arc::clone(&metrics));
+    let (wakes, woken) = mpsc::channel(WAKES);
+    let clock = SystemClock::start();
+    let connections = Arc::new(Connections::new(clock, wakes.clone(), Arc::clone(&metrics)));
+    let settings = Settings {
+        holder: options.instance.clone(),
+        submit_timeout: options.submit_timeout,
+        deletion_deadline: options.deletion_deadline,
+    };
+    let operator = Arc::new(Reconciler::new(
+        kubernetes.clone(),
+        Arc::clone(&connections),
+        Clocks(clock),
+        settings,
+        Arc::clone(&metrics),
+    ));
+    let shared = Shared {
+        client,
+        kubernetes,
+        connections,
+        operator: Arc::clone(&operator),
+        limiters: Arc::new(Limiters::new(options.requests_per_second)),
+        hosts: Arc::new(options.hosts.clone()),
+        observer: Arc::new(Calls(Arc::clone(&metrics))),
+        submit_timeout: options.submit_timeout,
+        wakes,
+        metrics,
+    };
+    work(&options, shared, woken, pulse, stop).await
+}
+
+/// What the controllers of all namespaces share.
+#[derive(Clone)]
+struct Shared {
+    client: Client,
+    kubernetes: Kubernetes,
+    connections: Arc<Connections>,
+    operator: Arc<Operator>,
+    limiters: Arc<Limiters>,
+    hosts: Arc<HostPolicy>,
+    observer: Arc<dyn Observer>,
+    submit_timeout: Duration,
+    wakes: mpsc::Sender<Place>,
+    metrics: Arc<Metrics>,
+}
+
+async fn work(
+    options: &Options,
+    shared: Shared,
+    woken: mpsc::Receiver<Place>,
+    pulse: impl Pulse,
+    stop: impl Future<Output = ()> + Send,
+) -> Result<(), OperateError> {
+    let (stopping, _) = broadcast::channel::<()>(1);
+    let mut controllers = JoinSet::new();
+    let mut helpers = JoinSet::new();
+    let mut routes = HashMap::new();
+    let (mut stores, mut complete) = (Vec::new(), Vec::new());
+    let namespaces: Vec<Option<String>> = match options.namespaces.as_slice() {
+        [] => vec![None],
+        named => named.iter().cloned().map(Some).collect(),
+    };
+    for namespace in namespaces {
+        let (route, wakes) = mpsc::channel(WAKES);
+        let (store, known) = start(&mut controllers, namespace.as_deref(), &shared, wakes, &stopping);
+        routes.insert(namespace, route);
+        stores.push(store);
+        complete.push(known);
+    }
+    helpers.spawn(distribute(woken, routes));
+    helpers.spawn(sweep(Arc::clone(&shared.operator), stores, complete.clone(), Arc::clone(&shared.metrics)));
+    helpers.spawn(async move {
+        all_known(complete).await;
+        pulse.ready();
+        tracing::info!("all objects are known; working");
+        loop {
+            pulse.beat();
+            tokio::time::sleep(BEAT).await;
+        }
+    });
+
+    tokio::pin!(stop);
+    tokio::select! {
+        () = &mut stop => {}
+        _ = controllers.join_next() => return Err(OperateError::Ended),
+    }
+    tracing::info!("stopping: what is under way is finished, nothing new is begun");
+    shared.operator.stop();
+    // Whoever is not listening has stopped already.
+    let _ = stopping.send(());
+    let grace = options.submit_timeout + Duration::from_secs(20);
+    if tokio::time::timeout(grace, async { while controllers.join_next().await.is_some() {} }).await.is_err() {
+        tracing::warn!("stopping took longer than {grace:?}; what is left is taken up after the next start");
+    }
+    Ok(())
+}
+
+/// Starts the two controllers of one namespace, or of all.
+fn start(
+    controllers: &mut JoinSet<()>,
+    namespace: Option<&str>,
+    shared: &Shared,
+    wakes: mpsc::Receiver<Place>,
+    stopping: &broadcast::Sender<()>,
+) -> (Store<RunObject>, Complete) {
+    let Watch { store: runs, changes: run_events, complete } = watch::runs(shared.client.clone(), namespace);
+    let Watch { store: workspaces, changes: workspace_events, complete: workspaces_known } =
+        watch::workspaces(shared.client.clone(), namespace);
+    let (look_again, looks) = mpsc::channel(WAKES);
+    let changed = {
+        let (runs, wakes) = (runs.clone(), shared.wakes.clone());
+        Box::new(move |namespace: &str, name: &str| wake_waiting(&runs, namespace, name, &wakes))
+    };
+    let workspace_controller = Arc::new(Workspaces {
+        kubernetes: shared.kubernetes.clone(),
+        connections: Arc::clone(&shared.connections),
+        limiters: Arc::clone(&shared.limiters),
+        hosts: Arc::clone(&shared.hosts),
+        observer: Arc::clone(&shared.observer),
+        submit_timeout: shared.submit_timeout,
+        store: workspaces.clone(),
+        changed,
+        look_again,
+        made_of: Mutex::default(),
+    });
+    let looks = tokio_stream(looks)
+        .map(|(namespace, name): (String, String)| ObjectRef::<WorkspaceObject>::new(&name).within(&namespace));
+    let mut stop = stopping.subscribe();
+    controllers.spawn(
+        Controller::for_stream(workspace_events, workspaces.clone())
+            .reconcile_on(looks)
+            .graceful_shutdown_on(async move { drop(stop.recv().await) })
+            .run(look_at_workspace, after_workspace_failure, workspace_controller)
+            .for_each(|_| std::future::ready(())),
+    );
+
+    let woken =
+        tokio_stream(wakes).map(|place: Place| ObjectRef::<RunObject>::new(&place.name).within(&place.namespace));
+    let mut stop = stopping.subscribe();
+    let operator = Arc::clone(&shared.operator);
+    let controller = Controller::for_stream(run_events, runs.clone())
+        .reconcile_on(woken)
+        .graceful_shutdown_on(async move { drop(stop.recv().await) })
+        .run(look_at_run, after_run_failure, operator);
+    let connections = Arc::clone(&shared.connections);
+    controllers.spawn(async move {
+        // Without the workspaces every run would seem to have lost its own.
+        all_known(vec![workspaces_known]).await;
+        let retired = retire(workspaces, connections);
+        tokio::select! {
+            () = controller.for_each(|_| std::future::ready(())) => {}
+            () = retired => {}
+        }
+    });
+    (runs, complete)
+}
+
+/// Ends when everything has been listed.
+async fn all_known(complete: Vec<Complete>) {
+    for mut complete in complete {
+        // Fails only when the watch is gone, and then the process ends anyway.
+        let _ = complete.wait_for(|known| *known).await;
+    }
+}
+
+/// Notices workspace objects that are no more.
+async fn retire(store: Store<WorkspaceObject>, connections: Arc<Connections>) {
+    loop {
+        tokio::time::sleep(BEAT).await;
+        for (namespace, name) in connections.present() {
+            if store.get(&ObjectRef::new(&name).within(&namespace)).is_none() {
+                connections.retire(&namespace, &name);
+            }
+        }
+    }
+}
+
+fn tokio_stream<T: Send + 'static>(receiver: mpsc::Receiver<T>) -> impl futures::Stream<Item = T> + Send + 'static {
+    futures::stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|item| (item, receiver)) })
+}
+
+async fn look_at_run(object: Arc<RunObject>, operator: Arc<Operator>) -> Result<Action, StoreError> {
+    let place = place_of(&object);
+    let begun = Instant::now();
+    // A panic is contained to its object: it is a bug, and no reason to stop everybody's runs.
+    let look = std::panic::AssertUnwindSafe(operator.reconcile(&place, &object)).catch_unwind().await;
+    let metrics = operator.metrics();
+    let Ok(next) = look else {
+        metrics.reconcile_panicked("databricksrun");
+        tracing::error!(object = %place, "a look at this object panicked; it is looked at again in a minute");
+        return Ok(Action::requeue(Duration::from_mins(1)));
+    };
+    let result = match &next {
+        Ok(Next::OnChange) => ReconcileResult::Success,
+        Ok(Next::Now | Next::After(_)) => ReconcileResult::RequeueAfter,
+        Err(_) => ReconcileResult::Error,
+    };
+    metrics.reconciled("databricksrun", result, begun.elapsed());
+    next.map(|next| match next {
+        Next::Now => Action::requeue(Duration::ZERO),
+        Next::After(wait) => Action::requeue(wait),
+        Next::OnChange => Action::await_change(),
+    })
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the shape the controller asks for")]
+fn after_run_failure(object: Arc<RunObject>, error: &StoreError, _: Arc<Operator>) -> Action {
+    tracing::warn!(object = %place_of(&object), reason = error.reason(), %error, "a look failed and is repeated");
+    Action::requeue(after_failure(error))
+}
+
+async fn look_at_workspace(object: Arc<WorkspaceObject>, workspaces: Arc<Workspaces>) -> Result<Action, StoreError> {
+    // The newest: the object handed in may be older than our own last write.
+    let object = workspaces.store.get(&ObjectRef::from_obj(&*object)).unwrap_or(object);
+    let begun = Instant::now();
+    let next = workspaces.reconcile(&object).await;
+    let result = if next.is_ok() { ReconcileResult::RequeueAfter } else { ReconcileResult::Error };
+    workspaces.kubernetes.metrics().reconciled("databricksworkspace", result, begun.elapsed());
+    next.map(Action::requeue)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the shape the controller asks for")]
+fn after_workspace_failure(object: Arc<WorkspaceObject>, error: &StoreError, _: Arc<Workspaces>) -> Action {
+    tracing::warn!(workspace = %object.name_any(), reason = error.reason(), %error, "a look failed and is repeated");
+    Action::requeue(after_failure(error))
+}
+
+fn place_of(object: &RunObject) -> Place {
+    Place { namespace: object.namespace().unwrap_or_default().into(), name: object.name_any().into() }
+}
+
+/// Hands the pollers' wakes to the controller of their namespace.
+async fn distribute(mut woken: mpsc::Receiver<Place>, routes: HashMap<Option<String>, mpsc::Sender<Place>>) {
+    while let Some(place) = woken.recv().await {
+        let route = routes.get(&None).or_else(|| routes.get(&Some(place.namespace.to_string())));
+        if let Some(route) = route {
+            // A controller that has ended takes the process with it.
+            let _ = route.send(place).await;
+        }
+    }
+}
+
+/// Wakes the runs that may wait for a workspace, spread over a moment.
+fn wake_waiting(runs: &Store<RunObject>, namespace: &str, workspace: &str, wakes: &mpsc::Sender<Place>) {
+    let waiting: Vec<Place> = runs
+        .state()
+        .iter()
+        .filter(|object| object.metadata.namespace.as_deref() == Some(namespace))
+        .filter(|object| {
+            object.status.as_ref().is_none_or(|status| status.completion_time.is_none()) || object.is_held()
+        })
+        .filter(|object| names_workspace(object, workspace))
+        .map(|object| place_of(object))
+        .collect();
+    let wakes = wakes.clone();
+    tokio::spawn(async move {
+        let pause = WAKE_SPREAD.checked_div(u32::try_from(waiting.len()).unwrap_or(u32::MAX)).unwrap_or_default();
+        for place in waiting {
+            if wakes.send(place).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+        }
+    });
+}
+
+fn names_workspace(object: &RunObject, workspace: &str) -> bool {
+    let asked = object.spec.pointer("/workspaceRef/name").and_then(serde_json::Value::as_str);
+    let pinned = object.status.as_ref().and_then(|status| status.workspace.as_ref()).map(|pin| pin.name.as_str());
+    asked == Some(workspace) || pinned == Some(workspace)
+}
+
+/// Tells the operator of objects that vanished without a word, and the metrics how many runs are in which state.
+async fn sweep(operator: Arc<Operator>, stores: Vec<Store<RunObject>>, complete: Vec<Complete>, metrics: Arc<Metrics>) {
+    all_known(complete).await;
+    loop {
+        let mut states: HashMap<&'static str, usize> = HashMap::new();
+        for store in &stores {
+            for object in store.state() {
+                *states.entry(state_of(&object)).or_default() += 1;
+            }
+        }
+        metrics.set_runs(states);
+        for place in operator.remembered() {
+            let object = ObjectRef::new(&place.name).within(&place.namespace);
+            if stores.iter().all(|store| store.get(&object).is_none()) {
+                operator.gone(&place).await;
+            }
+        }
+        tokio::time::sleep(SWEEP).await;
+    }
+}
+
+/// The display state as a word from the fixed list: a label must never be what somebody wrote.
+fn state_of(object: &RunObject) -> &'static str {
+    use crate::api::conditions::State;
+    let state = object.status.as_ref().and_then(|status| status.state.as_deref());
+    State::ALL.iter().map(|state| state.as_str()).find(|word| state == Some(word)).unwrap_or(State::Pending.as_str())
+}

@@ -1,0 +1,160 @@
+//! What a reconcile needs from outside, as traits: the object store, Databricks with its workspaces and poller, and the
+//! clock. `kubernetes` and `connections` implement them for real; the simulation implements them for its own world.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::api::run::RunObject;
+use crate::api::status::{Endpoint, WorkspacePin};
+use crate::databricks::error::Error as DatabricksError;
+use crate::databricks::ids::RunId;
+use crate::databricks::model::RunOutput;
+use crate::lifecycle::step::{FoundRun, JobMatch, RunTarget};
+use crate::lifecycle::{Announcement, IdempotencyToken, Now, Reading, WorkspaceView};
+
+/// Namespace and name of a run's object: the key of everything that is remembered of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Place {
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// A call to the Kubernetes API that failed.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The object has changed since it was read: our view is stale, and nothing was written.
+    #[error("the object has changed meanwhile")]
+    Conflict,
+    /// There is no such object.
+    #[error("the object is gone")]
+    Gone,
+    /// Kubernetes refuses the write: a bug here, a missing right, or an older CRD.
+    #[error("Kubernetes refuses the write: {0}")]
+    Refused(String),
+    /// The API server could not be asked now; the write may have been done.
+    #[error("the Kubernetes API does not answer: {0}")]
+    Unavailable(String),
+}
+
+impl StoreError {
+    /// A stable `PascalCase` name for metrics and logs.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Conflict => "Conflict",
+            Self::Gone => "Gone",
+            Self::Refused(_) => "KubernetesRefused",
+            Self::Unavailable(_) => "KubernetesUnavailable",
+        }
+    }
+}
+
+/// The object store. Every call has a deadline of its own.
+pub trait Objects: Send + Sync + 'static {
+    /// Reads an object, whole and newest.
+    fn get(&self, place: &Place) -> impl Future<Output = Result<Option<RunObject>, StoreError>> + Send;
+
+    /// Applies a merge patch to the status; the patch carries the `resourceVersion` it was made for.
+    fn patch_status(&self, place: &Place, patch: &Value) -> impl Future<Output = Result<RunObject, StoreError>> + Send;
+
+    /// Applies a JSON patch to the metadata; its first operation tests the `resourceVersion`.
+    fn patch_metadata(
+        &self,
+        place: &Place,
+        patch: &Value,
+    ) -> impl Future<Output = Result<RunObject, StoreError>> + Send;
+
+    /// Tells an Event. Best effort: terminating namespaces refuse events.
+    fn announce(&self, object: &RunObject, announcement: &Announcement) -> impl Future<Output = ()> + Send;
+}
+
+/// Databricks, as one namespace's runs see it: its workspaces, calls to them, and the poller.
+pub trait Remote: Send + Sync + 'static {
+    /// The workspace object of this name.
+    fn workspace(&self, namespace: &str, name: &str) -> WorkspaceView;
+
+    /// Starts a run. The only call that costs money; never repeated below this line.
+    fn start(
+        &self,
+        namespace: &str,
+        pin: &WorkspacePin,
+        endpoint: Endpoint,
+        body: &str,
+        token: &IdempotencyToken,
+    ) -> impl Future<Output = Result<Option<RunId>, DatabricksError>> + Send;
+
+    /// Cancels a run.
+    fn cancel(
+        &self,
+        namespace: &str,
+        pin: &WorkspacePin,
+        run: RunId,
+    ) -> impl Future<Output = Result<(), DatabricksError>> + Send;
+
+    /// Reads what a task left behind.
+    fn output(
+        &self,
+        namespace: &str,
+        pin: &WorkspacePin,
+        task: RunId,
+    ) -> impl Future<Output = Result<RunOutput, DatabricksError>> + Send;
+
+    /// Finds the job of a name.
+    fn find_job(
+        &self,
+        namespace: &str,
+        pin: &WorkspacePin,
+        name: &str,
+    ) -> impl Future<Output = Result<JobMatch, DatabricksError>> + Send;
+
+    /// Finds runs that look like the one in doubt, started since this epoch millisecond.
+    fn find_runs(
+        &self,
+        namespace: &str,
+        pin: &WorkspacePin,
+        target: &RunTarget,
+        since: i64,
+    ) -> impl Future<Output = Result<Vec<FoundRun>, DatabricksError>> + Send;
+
+    /// Has a run followed by the poller, or goes on doing so.
+    fn follow(&self, place: &Place, pin: &WorkspacePin, run: RunId, pace: Pace);
+
+    /// Has no run of this object followed.
+    fn forget(&self, place: &Place);
+
+    /// Has the run read again soon.
+    fn poke(&self, place: &Place);
+
+    /// What was last read of the run, and the number of that reading.
+    fn reading(&self, place: &Place, run: RunId) -> Option<(Reading, u64)>;
+
+    /// Says that a reading has been dealt with.
+    fn acknowledge(&self, place: &Place, reading: u64);
+}
+
+/// How often a run is read: from the first to the last of these pauses, doubling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// The first pause, in seconds.
+    pub initial_seconds: u32,
+    /// The longest pause, in seconds.
+    pub max_seconds: u32,
+}
+
+/// Time.
+pub trait Clock: Send + Sync + 'static {
+    /// This instant on both clocks.
+    fn now(&self) -> Now;
+}

@@ -1,0 +1,332 @@
+//! One look at one object: observe, decide, perform, settle, record, and again on the object each write returned, until
+//! there is nothing to do now. At most one call to Databricks per look. Each step is safe to repeat, so a look may end
+//! anywhere.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::memories::{Entry, Memories};
+use super::observe::Looked;
+use super::perform::perform;
+use super::ports::{Clock, Objects, Pace, Place, Remote, StoreError};
+use super::record::{metadata_patch, status_patch};
+use crate::api::conditions::Reason;
+use crate::api::run::RunObject;
+use crate::lifecycle::{
+    Announcement, Change, Effect, EventReason, MetadataChange, Observed, Phase, Settings, Severity, Step,
+    WorkspaceView, begin, decide, settle, verdict,
+};
+use crate::telemetry::Metrics;
+use crate::telemetry::metrics::StatusWrite;
+
+/// Steps in one look. A run's start takes five; more means that somebody edits faster than we write.
+const MAX_STEPS: usize = 16;
+/// When Kubernetes does not take a write, it is tried again after this time.
+const STORE_PAUSE: Duration = Duration::from_secs(2);
+/// An answer that contradicts itself is asked for again after this time.
+const DOUBT_PAUSE: Duration = Duration::from_secs(25);
+
+/// When to look again: now, after a time, or only when something happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// At once: the look ended for fairness, not for lack of work.
+    Now,
+    /// After this time.
+    After(Duration),
+    /// When something changes.
+    OnChange,
+}
+
+/// Looks at objects.
+#[derive(Debug)]
+pub struct Reconciler<O, R, C> {
+    objects: O,
+    remote: R,
+    clock: C,
+    settings: Settings,
+    memories: Memories,
+    metrics: Arc<Metrics>,
+    stopping: AtomicBool,
+}
+
+impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
+    /// Puts one together.
+    pub fn new(objects: O, remote: R, clock: C, settings: Settings, metrics: Arc<Metrics>) -> Self {
+        let (memories, stopping) = (Memories::default(), AtomicBool::new(false));
+        Self { objects, remote, clock, settings, memories, metrics, stopping }
+    }
+
+    /// Where it counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// From here on no look begins a call to Databricks; what is under way is finished and written.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+    }
+
+    /// Looks at an object.
+    pub async fn reconcile(&self, place: &Place, watched: &RunObject) -> Result<Next, StoreError> {
+        let entry = self.memories.of(place);
+        let mut entry = entry.lock().await;
+        let object = entry.newest(watched);
+        let next = self.steps(place, &mut entry, object).await;
+        if matches!(next, Ok(Next::OnChange)) && entry.is_spent() {
+            self.memories.drop(place);
+        }
+        match next {
+            Err(StoreError::Gone) => {
+                drop(entry);
+                self.gone(place).await;
+                Ok(Next::OnChange)
+            }
+            next => next,
+        }
+    }
+
+    /// The object is no more. Nothing of it is followed; a run that was started but could not be recorded is stopped.
+    pub async fn gone(&self, place: &Place) {
+        self.remote.forget(place);
+        let Some(entry) = self.memories.drop(place) else { return };
+        let entry = entry.lock().await;
+        if let Some((pin, run)) = entry.memory.left_behind() {
+            tracing::warn!(object = %place, run_id = %run, "the object vanished while its run was being started; the run is cancelled");
+            if let Err(error) = self.remote.cancel(&place.namespace, &pin, run).await {
+                self.metrics.run_orphaned();
+                tracing::error!(object = %place, run_id = %run, %error, "a run without an object could not be cancelled");
+            }
+        }
+    }
+
+    /// The objects of which something is remembered, for [`Self::gone`] to be told of those that are no more.
+    pub fn remembered(&self) -> Vec<Place> {
+        self.memories.places()
+    }
+
+    async fn steps(&self, place: &Place, entry: &mut Entry, mut object: RunObject) -> Result<Next, StoreError> {
+        let mut called = false;
+        for _ in 0..MAX_STEPS {
+            let seen_reading;
+            let step = {
+                let looked = Looked::at(&object);
+                self.tell_unreadable(place, entry, &looked);
+                let (step, reading) = self.decide(place, entry, &looked);
+                seen_reading = reading;
+                step
+            };
+            match step {
+                Step::Record(change) => object = self.record(place, entry, &object, &change).await?,
+                Step::Mark(change) => object = self.mark(place, entry, &object, &change).await?,
+                Step::Remote(_) if called || self.stopping.load(Ordering::SeqCst) => {
+                    return Ok(if called { Next::Now } else { Next::OnChange });
+                }
+                Step::Remote(effect) => {
+                    called = true;
+                    self.call(place, entry, &object, &effect).await;
+                }
+                Step::Wait(wait) => {
+                    if let Some(reading) = seen_reading {
+                        self.remote.acknowledge(place, reading);
+                    }
+                    self.follow(place, &object);
+                    return Ok(wait.map_or(Next::OnChange, Next::After));
+                }
+            }
+            self.follow(place, &object);
+        }
+        Ok(Next::Now)
+    }
+
+    fn decide(&self, place: &Place, entry: &mut Entry, looked: &Looked<'_>) -> (Step, Option<u64>) {
+        let now = self.clock.now();
+        let subject = looked.subject();
+        entry.memory.notice(&subject, &self.settings, now);
+        let workspace = looked
+            .workspace_name()
+            .map_or(WorkspaceView::Missing, |name| self.remote.workspace(&place.namespace, name));
+        let live = match Phase::of(subject.status) {
+            Phase::Live(run) => Some(run),
+            _ => None,
+        };
+        let reading = live.and_then(|run| self.remote.reading(place, run));
+        if let Some(run) = live {
+            entry.memory.notice_reading(run, reading.as_ref().map(|(reading, _)| reading), now);
+            self.ask_again(place, reading.as_ref().map(|(reading, _)| reading), now.mono);
+        }
+        let (reading, number) = reading.unzip();
+        let seen = Observed {
+            subject,
+            workspace: &workspace,
+            reading: reading.as_ref(),
+            memory: &entry.memory,
+            settings: &self.settings,
+        };
+        (decide(&seen, now), number)
+    }
+
+    /// An answer in doubt is asked for again.
+    fn ask_again(&self, place: &Place, reading: Option<&crate::lifecycle::Reading>, now: Duration) {
+        if let Some(reading) = reading
+            && let Some(run) = &reading.run
+            && verdict::is_doubtful(run)
+            && now.saturating_sub(reading.read_at) >= DOUBT_PAUSE
+        {
+            self.remote.poke(place);
+        }
+    }
+
+    async fn call(&self, place: &Place, entry: &mut Entry, object: &RunObject, effect: &Effect) {
+        begin(&mut entry.memory, effect);
+        let outcome = perform(&self.remote, &self.clock, &place.namespace, effect).await;
+        tracing::debug!(object = %place, effect = effect.name(), "performed");
+        if let Effect::Cancel { .. } = effect {
+            self.remote.poke(place);
+        }
+        if let (lane, Some(wait)) = outcome.held_back() {
+            self.metrics.limiter_waits(lane, wait);
+        }
+        let superfluous = entry.memory.superfluous.is_some();
+        settle(&mut entry.memory, effect, outcome, self.clock.now());
+        if superfluous && let Effect::Cancel { run, .. } = effect {
+            let note = format!("run {run} was started, but the object has gone on without it; it is being cancelled");
+            let announcement = Announcement { severity: Severity::Warning, reason: EventReason::RunOrphaned, note };
+            self.announce(place, object, std::slice::from_ref(&announcement)).await;
+        }
+    }
+
+    async fn record(
+        &self,
+        place: &Place,
+        entry: &mut Entry,
+        object: &RunObject,
+        change: &Change,
+    ) -> Result<RunObject, StoreError> {
+        let patch = status_patch(object, &change.status).map_err(|error| StoreError::Refused(error.to_string()))?;
+        let Some(patch) = patch else {
+            self.metrics.status_write(StatusWrite::Suppressed);
+            return Ok(object.clone());
+        };
+        match self.objects.patch_status(place, &patch).await {
+            Ok(written) => {
+                self.metrics.status_write(StatusWrite::Written);
+                entry.memory.recorded(&change.status, self.clock.now());
+                entry.wrote(&written);
+                self.finished(place, object, change);
+                self.announce(place, &written, &change.announce).await;
+                Ok(written)
+            }
+            Err(StoreError::Conflict) => {
+                self.metrics.status_write(StatusWrite::Conflict);
+                self.reread(place, entry).await
+            }
+            Err(error) => {
+                self.metrics.status_write(StatusWrite::Failed);
+                Err(error)
+            }
+        }
+    }
+
+    /// Counts and logs the end of a request.
+    fn finished(&self, place: &Place, before: &RunObject, change: &Change) {
+        let was_finished = before.status.as_ref().is_some_and(|status| status.completion_time.is_some());
+        if change.status.completion_time.is_none() || was_finished {
+            return;
+        }
+        if let Some(ready) = change.status.conditions.first() {
+            if let Some(reason) = Reason::ALL.iter().find(|reason| reason.as_str() == ready.reason) {
+                self.metrics.run_finished(reason.as_str());
+            }
+            tracing::info!(
+                object = %place, uid = before.metadata.uid, run_id = change.status.run_id, attempt = change.status.attempt,
+                reason = ready.reason, "finished"
+            );
+        }
+    }
+
+    async fn mark(
+        &self,
+        place: &Place,
+        entry: &mut Entry,
+        object: &RunObject,
+        change: &MetadataChange,
+    ) -> Result<RunObject, StoreError> {
+        let Some(patch) = metadata_patch(object, change) else { return Ok(object.clone()) };
+        if let MetadataChange::Release { announce } = change {
+            // Told before the object is gone: afterwards there is nothing to tell it of.
+            self.announce(place, object, announce).await;
+        }
+        match self.objects.patch_metadata(place, &patch).await {
+            Ok(written) => {
+                entry.wrote(&written);
+                Ok(written)
+            }
+            Err(StoreError::Conflict) => self.reread(place, entry).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn reread(&self, place: &Place, entry: &mut Entry) -> Result<RunObject, StoreError> {
+        let object = self.objects.get(place).await?.ok_or(StoreError::Gone)?;
+        let object = entry.newest(&object);
+        entry.wrote(&object);
+        Ok(object)
+    }
+
+    async fn announce(&self, place: &Place, object: &RunObject, announcements: &[Announcement]) {
+        for announcement in announcements {
+            if announcement.reason == EventReason::RunOrphaned {
+                self.metrics.run_orphaned();
+            }
+            if announcement.severity == Severity::Warning {
+                tracing::warn!(object = %place, reason = announcement.reason.as_str(), "{}", announcement.note);
+            } else {
+                tracing::info!(object = %place, reason = announcement.reason.as_str(), "{}", announcement.note);
+            }
+            self.objects.announce(object, announcement).await;
+        }
+    }
+
+    /// Has the poller follow exactly what the status says is under way.
+    fn follow(&self, place: &Place, object: &RunObject) {
+        let looked = Looked::at(object);
+        match (Phase::of(looked.status()), &looked.status().workspace) {
+            (Phase::Live(run), Some(pin)) => self.remote.follow(place, pin, run, pace(&looked)),
+            _ => self.remote.forget(place),
+        }
+    }
+
+    fn tell_unreadable(&self, place: &Place, entry: &mut Entry, looked: &Looked<'_>) {
+        let generation = looked.subject().generation;
+        match looked.spec() {
+            Ok(_) => entry.unreadable_told = None,
+            Err(_) if entry.unreadable_told == Some(generation) => {}
+            Err(error) => {
+                entry.unreadable_told = Some(generation);
+                self.metrics.undecodable("DatabricksRun");
+                tracing::error!(object = %place, "{error}; nothing is started, a live run is followed and cancelled on deletion");
+            }
+        }
+    }
+}
+
+fn pace(looked: &Looked<'_>) -> Pace {
+    const INITIAL: u32 = 5;
+    const MAX: u32 = 60;
+    let polling = looked.spec().ok().and_then(|spec| spec.polling);
+    let seconds =
+        |asked: Option<i32>, default: u32| asked.and_then(|asked| u32::try_from(asked).ok()).unwrap_or(default).max(1);
+    let initial_seconds = seconds(polling.and_then(|polling| polling.initial_seconds), INITIAL);
+    let max_seconds = seconds(polling.and_then(|polling| polling.max_seconds), MAX).max(initial_seconds);
+    Pace { initial_seconds, max_seconds }
+}
+
+/// What to do after a look that failed.
+#[must_use]
+pub fn after_failure(error: &StoreError) -> Duration {
+    match error {
+        StoreError::Refused(_) => STORE_PAUSE * 15,
+        StoreError::Conflict | StoreError::Gone | StoreError::Unavailable(_) => STORE_PAUSE,
+    }
+}

@@ -1,0 +1,160 @@
+//! The watches. Objects are stripped before they are kept; what no decision needs is not worth memory. Only infallible
+//! streams reach the controllers: their triggers share one back-off, and a failing watch would hold up every wake.
+
+use std::collections::hash_map::DefaultHasher;
+use std::fmt::Debug;
+use std::hash::{Hash, Hasher};
+
+use futures::{Stream, StreamExt, TryStreamExt, future};
+use kube::runtime::reflector::{self, Store};
+use kube::runtime::{PredicateConfig, WatchStreamExt, predicates, watcher};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+
+use crate::api::run::{FINALIZER, RERUN_ANNOTATION, RunObject, START_ANNOTATION};
+use crate::api::workspace::WorkspaceObject;
+
+/// Objects asked for at a time when everything is listed.
+const PAGE: u32 = 250;
+
+/// What a watch gives: the objects there are, those that changed in a way that matters, and whether all are known.
+pub(super) struct Watch<K: Resource<DynamicType = ()> + 'static, S> {
+    pub(super) store: Store<K>,
+    pub(super) changes: S,
+    pub(super) complete: Complete,
+}
+
+/// Becomes true once everything has been listed. (A store's own `wait_until_ready` wakes only one of those who wait.)
+pub(super) type Complete = tokio::sync::watch::Receiver<bool>;
+
+/// All runs of a namespace, or of all.
+pub(super) fn runs(
+    client: Client,
+    namespace: Option<&str>,
+) -> Watch<RunObject, impl Stream<Item = Result<RunObject, watcher::Error>> + Send + 'static> {
+    let (store, writer) = reflector::store();
+    let (listed, complete) = tokio::sync::watch::channel(false);
+    let stream = watcher(api::<RunObject>(client, namespace), watcher::Config::default().page_size(PAGE))
+        .default_backoff()
+        .modify(strip)
+        .reflect(writer)
+        .inspect_ok(tell_complete(listed))
+        .applied_objects()
+        .predicate_filter(what_matters, PredicateConfig::default());
+    Watch { store, changes: infallible(stream, "DatabricksRun"), complete }
+}
+
+/// All workspaces of a namespace, or of all.
+pub(super) fn workspaces(
+    client: Client,
+    namespace: Option<&str>,
+) -> Watch<WorkspaceObject, impl Stream<Item = Result<WorkspaceObject, watcher::Error>> + Send + 'static> {
+    let (store, writer) = reflector::store();
+    let (listed, complete) = tokio::sync::watch::channel(false);
+    let stream = watcher(api::<WorkspaceObject>(client, namespace), watcher::Config::default().page_size(PAGE))
+        .default_backoff()
+        .modify(|object: &mut WorkspaceObject| object.metadata.managed_fields = None)
+        .reflect(writer)
+        .inspect_ok(tell_complete(listed))
+        .applied_objects()
+        .predicate_filter(predicates::generation, PredicateConfig::default());
+    Watch { store, changes: infallible(stream, "DatabricksWorkspace"), complete }
+}
+
+fn tell_complete<K>(listed: tokio::sync::watch::Sender<bool>) -> impl FnMut(&watcher::Event<K>) {
+    move |event| {
+        if matches!(event, watcher::Event::InitDone) {
+            listed.send_replace(true);
+        }
+    }
+}
+
+fn api<K>(client: Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client, namespace),
+        None => Api::all(client),
+    }
+}
+
+/// Leaves out what is never read: more than half of an object.
+fn strip(object: &mut RunObject) {
+    object.metadata.managed_fields = None;
+    if let Some(annotations) = &mut object.metadata.annotations {
+        annotations.retain(|name, _| [RERUN_ANNOTATION, START_ANNOTATION].contains(&name.as_str()));
+    }
+}
+
+/// What of an object calls for a look. Its status does not: we wrote it.
+#[expect(clippy::unnecessary_wraps, reason = "the shape a predicate has")]
+fn what_matters(object: &RunObject) -> Option<u64> {
+    let metadata = &object.metadata;
+    let mut hash = DefaultHasher::new();
+    metadata.uid.hash(&mut hash);
+    metadata.generation.hash(&mut hash);
+    metadata.deletion_timestamp.is_some().hash(&mut hash);
+    metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER).hash(&mut hash);
+    object.annotation(RERUN_ANNOTATION).hash(&mut hash);
+    object.annotation(START_ANNOTATION).hash(&mut hash);
+    Some(hash.finish())
+}
+
+/// The good items; the watcher recovers from the others by itself.
+fn infallible<K>(
+    stream: impl Stream<Item = Result<K, watcher::Error>> + Send + 'static,
+    kind: &'static str,
+) -> impl Stream<Item = Result<K, watcher::Error>> + Send + 'static
+where
+    K: Debug + DeserializeOwned + Send + 'static,
+{
+    stream.filter_map(move |item| {
+        if let Err(error) = &item {
+            tracing::warn!(kind, %error, "the watch was interrupted and is taken up again");
+        }
+        future::ready(item.ok().map(Ok))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[expect(clippy::needless_pass_by_value, reason = "reads better where it is called")]
+    fn object(metadata: serde_json::Value, status: serde_json::Value) -> RunObject {
+        serde_json::from_value(json!({"apiVersion": "dbrun.dev/v1alpha1", "kind": "DatabricksRun", "metadata": metadata, "spec": {}, "status": status})).unwrap()
+    }
+
+    #[test]
+    fn our_own_status_writes_call_for_no_look_and_commands_do() {
+        let plain = object(json!({"uid": "u", "generation": 1}), json!({}));
+        let hash = what_matters(&plain);
+        assert_eq!(
+            what_matters(&object(json!({"uid": "u", "generation": 1, "labels": {"a": "b"}}), json!({"runId": "1"}))),
+            hash
+        );
+        for changed in [
+            json!({"uid": "v", "generation": 1}),
+            json!({"uid": "u", "generation": 2}),
+            json!({"uid": "u", "generation": 1, "deletionTimestamp": "2026-01-01T00:00:00Z"}),
+            json!({"uid": "u", "generation": 1, "finalizers": ["dbrun.dev/run"]}),
+            json!({"uid": "u", "generation": 1, "annotations": {"dbrun.dev/rerun-requested-at": "1"}}),
+        ] {
+            assert_ne!(what_matters(&object(changed.clone(), json!({}))), hash, "{changed}");
+        }
+    }
+
+    #[test]
+    fn foreign_annotations_and_managed_fields_are_not_kept() {
+        let mut object = object(
+            json!({"managedFields": [{}], "annotations": {"dbrun.dev/start": "u/1", "kubectl.kubernetes.io/last-applied-configuration": "{}"}}),
+            json!({}),
+        );
+        strip(&mut object);
+        assert_eq!(object.metadata.managed_fields, None);
+        assert_eq!(object.metadata.annotations.unwrap().len(), 1);
+    }
+}

@@ -1,0 +1,250 @@
+//! The workspace controller: makes the connection of each workspace object, checks it by getting a token and making one
+//! cheap call, says so in `Ready`, and wakes the runs that waited for it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::reflector::Store;
+use kube::{Api, ResourceExt};
+use serde_json::json;
+
+use super::connections::{Connections, Usable};
+use super::kubernetes::{Kubernetes, MANAGER};
+use super::ports::StoreError;
+use super::secrets::{Secrets, config_text};
+use crate::api::conditions::{READY, RECONCILING, Reason, STALLED, set_condition};
+use crate::api::status::WorkspacePin;
+use crate::api::workspace::{DatabricksWorkspaceSpec, DatabricksWorkspaceStatus, WorkspaceObject};
+use crate::databricks::client::Client;
+use crate::databricks::credentials::SecretKey;
+use crate::databricks::error::{CredentialsError, Error};
+use crate::databricks::host::Host;
+use crate::databricks::host_policy::HostPolicy;
+use crate::databricks::limiters::Limiters;
+use crate::databricks::observer::Observer;
+use crate::databricks::settings::{Auth, ClientId, JobsApiVersion, Settings};
+
+/// A workspace that can be used is checked again after this time.
+const RECHECK: Duration = Duration::from_mins(5);
+/// One that cannot is checked again after this time and up to half as long again.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// Is told of a workspace, by namespace and name, that has become usable or has ceased to be.
+pub(super) type Changed = Box<dyn Fn(&str, &str) + Send + Sync>;
+
+/// What the workspaces of one namespace set (all, or one namespace) need.
+pub(super) struct Workspaces {
+    pub(super) kubernetes: Kubernetes,
+    pub(super) connections: Arc<Connections>,
+    pub(super) limiters: Arc<Limiters>,
+    pub(super) hosts: Arc<HostPolicy>,
+    pub(super) observer: Arc<dyn Observer>,
+    pub(super) submit_timeout: Duration,
+    pub(super) store: Store<WorkspaceObject>,
+    /// Wakes the runs that wait for it.
+    pub(super) changed: Changed,
+    /// Told to look again at a workspace whose poller has begun or ceased to fail.
+    pub(super) look_again: tokio::sync::mpsc::Sender<(String, String)>,
+    /// Fingerprints of what each connection was made of.
+    pub(super) made_of: Mutex<std::collections::HashMap<(String, String), String>>,
+}
+
+/// Why a workspace cannot be used, and whether it may come right by itself.
+struct Obstacle {
+    reason: Reason,
+    message: String,
+    passes: bool,
+}
+
+impl Workspaces {
+    /// Looks at one workspace object; the time after which to look again.
+    pub(super) async fn reconcile(&self, object: &WorkspaceObject) -> Result<Duration, StoreError> {
+        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        let outcome = match object.spec() {
+            Err(error) => Err(Obstacle { reason: Reason::SpecUnreadable, message: error.to_string(), passes: false }),
+            Ok(spec) => self.check(&namespace, &name, object, &spec).await,
+        };
+        let usable = match &outcome {
+            Ok(_) => Usable::Yes,
+            Err(obstacle) => Usable::No(obstacle.reason, format!("DatabricksWorkspace `{name}`: {}", obstacle.message)),
+        };
+        if self.connections.set_usable(&namespace, &name, usable) {
+            (self.changed)(&namespace, &name);
+        }
+        self.report(object, &outcome).await?;
+        Ok(match outcome {
+            Ok(_) => RECHECK,
+            Err(_) => RETRY.mul_f64(1.0 + rand::random::<f64>() / 2.0),
+        })
+    }
+
+    /// Connects, if the object has changed, and checks.
+    async fn check(
+        &self,
+        namespace: &str,
+        name: &str,
+        object: &WorkspaceObject,
+        spec: &DatabricksWorkspaceSpec,
+    ) -> Result<String, Obstacle> {
+        let pin = WorkspacePin {
+            kind: "DatabricksWorkspace".to_owned(),
+            name: name.to_owned(),
+            host: spec.host.trim_end_matches('/').to_owned(),
+            workspace_id: spec.workspace_id.clone(),
+            jobs_api_version: spec.jobs_api_version.as_str().to_owned(),
+        };
+        let key = (namespace.to_owned(), name.to_owned());
+        let made = self.settings(namespace, spec).await;
+        let fingerprint =
+            format!("{:?} {:?} {:?}", object.metadata.uid, object.spec, made.as_ref().map(|made| &made.ca_bundle).ok());
+        let known = self.made_of.lock().unwrap_or_else(PoisonError::into_inner).get(&key) == Some(&fingerprint);
+        let client = match made {
+            Err(obstacle) => {
+                self.made_of.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+                let why = Usable::No(obstacle.reason, format!("DatabricksWorkspace `{name}`: {}", obstacle.message));
+                self.connections.connect(namespace, pin, None, why);
+                return Err(obstacle);
+            }
+            Ok(_) if known && self.connections.client(namespace, name).is_some() => {
+                self.connections.client(namespace, name)
+            }
+            Ok(settings) => Some(self.connect(namespace, name, pin, settings)?),
+        };
+        let Some(client) = client else {
+            return Err(Obstacle { reason: Reason::Unreachable, message: "no connection".to_owned(), passes: true });
+        };
+        self.made_of.lock().unwrap_or_else(PoisonError::into_inner).insert(key, fingerprint);
+        let version = spec.jobs_api_version.as_str().parse::<JobsApiVersion>().unwrap_or_default();
+        client.check(version).await.map_err(|error| obstacle(&error))?;
+        Ok(format!("a token could be had ({}) and {} answers", client.settings().auth.kind(), spec.host))
+    }
+
+    fn connect(&self, namespace: &str, name: &str, pin: WorkspacePin, settings: Settings) -> Result<Client, Obstacle> {
+        let limiter = self.limiters.for_host(&settings.host);
+        let secrets = Secrets { kubernetes: self.kubernetes.clone(), namespace: namespace.to_owned() };
+        let client =
+            Client::new(settings, Arc::new(secrets), limiter, Arc::clone(&self.observer)).map_err(|error| {
+                Obstacle { reason: Reason::CredentialsUnusable, message: error.to_string(), passes: false }
+            })?;
+        self.connections.connect(namespace, pin, Some(client.clone()), Usable::Unchecked);
+        self.watch_health(namespace, name);
+        Ok(client)
+    }
+
+    /// Has the workspace checked whenever its poller begins or ceases to fail, for as long as this connection lives.
+    fn watch_health(&self, namespace: &str, name: &str) {
+        let Some(mut health) = self.connections.health(namespace, name) else { return };
+        let (look_again, who) = (self.look_again.clone(), (namespace.to_owned(), name.to_owned()));
+        tokio::spawn(async move {
+            while health.changed().await.is_ok() {
+                if look_again.send(who.clone()).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    async fn settings(&self, namespace: &str, spec: &DatabricksWorkspaceSpec) -> Result<Settings, Obstacle> {
+        let unusable = |message: String| Obstacle { reason: Reason::SpecUnreadable, message, passes: false };
+        let host: Host = spec.host.parse().map_err(|error| unusable(format!("spec.host: {error}")))?;
+        if !self.hosts.allows(&host) {
+            return Err(Obstacle {
+                reason: Reason::HostNotAllowed,
+                message: format!(
+                    "the operator's administrator does not allow the host {}; correct spec.host, or have it allowed (--allowed-host)",
+                    host.name()
+                ),
+                passes: false,
+            });
+        }
+        let auth =
+            auth(&spec.auth).ok_or_else(|| unusable("spec.auth must have exactly one of pat, oauthM2M".to_owned()))?;
+        let mut settings = Settings::new(host, auth);
+        settings.workspace_id.clone_from(&spec.workspace_id);
+        settings.submit_timeout = self.submit_timeout;
+        if let Some(bundle) = &spec.ca_bundle {
+            let pem = config_text(&self.kubernetes, namespace, &bundle.config_map_ref).await;
+            settings.ca_bundle = Some(pem.map_err(|error| obstacle(&Error::Credentials(error)))?);
+        }
+        Ok(settings)
+    }
+
+    /// Writes `Ready`, if it says anything new.
+    async fn report(&self, object: &WorkspaceObject, outcome: &Result<String, Obstacle>) -> Result<(), StoreError> {
+        let generation = object.metadata.generation.unwrap_or_default();
+        let mut status = object.status.clone().unwrap_or_default();
+        let (ready, other, reason, message) = match outcome {
+            Ok(message) => ("True", None, Reason::WorkspaceReady, message),
+            Err(Obstacle { reason, message, passes: true }) => ("False", Some(RECONCILING), *reason, message),
+            Err(Obstacle { reason, message, passes: false }) => ("False", Some(STALLED), *reason, message),
+        };
+        let now = Timestamp::now();
+        set_condition(&mut status.conditions, READY, ready, reason, message, generation, now);
+        for kind in [RECONCILING, STALLED] {
+            if other == Some(kind) {
+                set_condition(&mut status.conditions, kind, "True", reason, message, generation, now);
+            } else {
+                status.conditions.retain(|condition| condition.type_ != kind);
+            }
+        }
+        status.observed_generation = Some(generation);
+        if object.status.as_ref() == Some(&status) {
+            return Ok(());
+        }
+        match self.write(object, &status).await {
+            // The object has changed or gone; its next event brings us back.
+            Err(StoreError::Conflict | StoreError::Gone) => Ok(()),
+            answer => answer,
+        }
+    }
+
+    async fn write(&self, object: &WorkspaceObject, status: &DatabricksWorkspaceStatus) -> Result<(), StoreError> {
+        let api: Api<WorkspaceObject> =
+            Api::namespaced(self.kubernetes.client(), &object.namespace().unwrap_or_default());
+        let patch = json!({"metadata": {"resourceVersion": object.metadata.resource_version}, "status": status});
+        let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let name = object.name_any();
+        self.kubernetes.call(api.patch_status(&name, &parameters, &Patch::Merge(&patch))).await.map(drop)
+    }
+}
+
+fn auth(auth: &crate::api::workspace::Auth) -> Option<Auth> {
+    let key = |reference: &crate::api::workspace::KeyRef| SecretKey {
+        name: reference.name.clone(),
+        key: reference.key.clone(),
+    };
+    match (&auth.pat, &auth.oauth_m2m) {
+        (Some(pat), None) => Some(Auth::Pat { token: key(&pat.secret_ref) }),
+        (None, Some(oauth)) => {
+            let client_id = match (&oauth.client_id, &oauth.client_id_secret_ref) {
+                (Some(id), None) => ClientId::Literal(id.clone()),
+                (None, Some(reference)) => ClientId::Secret(key(reference)),
+                _ => return None,
+            };
+            Some(Auth::OauthM2m { client_id, client_secret: key(&oauth.client_secret_ref) })
+        }
+        _ => None,
+    }
+}
+
+/// What a failed check means for the workspace.
+fn obstacle(error: &Error) -> Obstacle {
+    let reason = match error {
+        Error::NoToken(cause) => obstacle(cause).reason,
+        Error::Credentials(CredentialsError::NotFound(_)) => Reason::CredentialsNotFound,
+        Error::Credentials(_) => Reason::CredentialsUnusable,
+        Error::Unauthenticated(_) => Reason::Unauthorized,
+        Error::Forbidden(_) => Reason::Forbidden,
+        Error::Throttled { .. } | Error::NotNow(_) => Reason::Throttled,
+        Error::QuotaExceeded(_) => Reason::QuotaExceeded,
+        Error::NotFound(_)
+        | Error::NoSuchRoute(_)
+        | Error::Rejected(_)
+        | Error::Unavailable(_)
+        | Error::Transport(_)
+        | Error::WrongHost(_) => Reason::Unreachable,
+    };
+    Obstacle { reason, message: error.told(), passes: true }
+}
