@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
-use super::ports::{Clock, Remote};
-use crate::api::status::TaskOutput;
+use super::ports::Remote;
+use crate::api::status::WorkspacePin;
+use crate::databricks::error::Error;
+use crate::databricks::ids::RunId;
+use crate::lifecycle::step::Fetched;
 use crate::lifecycle::{Effect, Outcome, outputs};
 
-/// Reading outputs takes at most this long in all; what is not there by then is left out.
-const OUTPUTS_IN_ALL: Duration = Duration::from_secs(30);
+/// A reading that failed by something that passes is tried again after this time.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// Performs an effect for an object in this namespace.
-pub(super) async fn perform<R: Remote, C: Clock>(remote: &R, clock: &C, namespace: &str, effect: &Effect) -> Outcome {
+pub(super) async fn perform<R: Remote>(remote: &R, namespace: &str, effect: &Effect) -> Outcome {
     match effect {
         Effect::FindJob { pin, name, .. } => Outcome::Job(remote.find_job(namespace, pin, name).await),
         Effect::Submit { pin, endpoint, body, token, .. } => {
@@ -20,22 +23,41 @@ pub(super) async fn perform<R: Remote, C: Clock>(remote: &R, clock: &C, namespac
             Outcome::Runs(remote.find_runs(namespace, pin, target, *since).await)
         }
         Effect::Cancel { pin, run } => Outcome::Canceled(remote.cancel(namespace, pin, *run).await),
-        Effect::FetchOutputs { pin, run, tasks } => {
-            let begun = clock.now().mono;
-            let mut read: Vec<TaskOutput> = Vec::new();
-            for (task_key, task) in tasks {
-                if clock.now().mono.saturating_sub(begun) >= OUTPUTS_IN_ALL {
+        Effect::FetchOutputs { pin, tasks, .. } => Outcome::Outputs(fetch(remote, namespace, pin, tasks).await),
+    }
+}
+
+/// Reads outputs one after the other, until all are read or something that passes is in the way.
+async fn fetch<R: Remote>(remote: &R, namespace: &str, pin: &WorkspacePin, tasks: &[(String, RunId)]) -> Fetched {
+    let mut fetched = Fetched::default();
+    for (task_key, task) in tasks {
+        match remote.output(namespace, pin, *task).await {
+            Ok(output) => fetched.tasks.push((*task, outputs::of_task(task_key, &output))),
+            Err(error) => {
+                tracing::debug!(run_id = %task, %error, "the output of a task cannot be read");
+                fetched.retry_in = retry(&error);
+                if fetched.retry_in.is_some() {
                     break;
                 }
-                match remote.output(namespace, pin, *task).await {
-                    Ok(output) => read.extend(outputs::of_task(task_key, &output)),
-                    // Best effort: the verdict does not wait for it.
-                    Err(error) => {
-                        tracing::debug!(run_id = %run, task = task_key, %error, "the output of a task cannot be read");
-                    }
-                }
+                fetched.tasks.push((*task, None));
             }
-            Outcome::Outputs(read)
         }
+    }
+    fetched
+}
+
+/// When to try again, if that may help.
+fn retry(error: &Error) -> Option<Duration> {
+    match error {
+        Error::NotNow(wait) => Some(*wait),
+        Error::Throttled { retry_after, .. } => Some(retry_after.unwrap_or(RETRY)),
+        Error::Unavailable(_) | Error::Transport(_) | Error::NoToken(_) | Error::Unauthenticated(_) => Some(RETRY),
+        Error::NotFound(_)
+        | Error::NoSuchRoute(_)
+        | Error::Rejected(_)
+        | Error::Forbidden(_)
+        | Error::QuotaExceeded(_)
+        | Error::WrongHost(_)
+        | Error::Credentials(_) => None,
     }
 }

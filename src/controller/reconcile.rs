@@ -179,7 +179,7 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
 
     async fn call(&self, place: &Place, entry: &mut Entry, object: &RunObject, effect: &Effect) {
         begin(&mut entry.memory, effect);
-        let outcome = perform(&self.remote, &self.clock, &place.namespace, effect).await;
+        let outcome = perform(&self.remote, &place.namespace, effect).await;
         tracing::debug!(object = %place, effect = effect.name(), "performed");
         if let Effect::Cancel { .. } = effect {
             self.remote.poke(place);

@@ -19,8 +19,8 @@ pub struct Memory {
     pub job: Option<(String, JobMatch)>,
     /// Calls before any intent that failed.
     pub preparation: Failures,
-    /// Outputs that were read, and of which run.
-    pub outputs: Option<(RunId, Vec<TaskOutput>)>,
+    /// Outputs that were read.
+    pub outputs: Option<OutputsMemory>,
     /// Since when the run's answers ask for asking again, and of which run.
     pub doubtful_since: Option<(RunId, Duration)>,
     /// Cancellations sent.
@@ -170,6 +170,21 @@ impl IntentMemory {
             }
         }
     }
+}
+
+/// Outputs of a run's tasks, while they are being read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OutputsMemory {
+    /// Which run.
+    pub run: RunId,
+    /// Since when they are being read.
+    pub since: Duration,
+    /// The tasks that are dealt with.
+    pub done: Vec<RunId>,
+    /// What they left behind.
+    pub read: Vec<TaskOutput>,
+    /// Not before this time again.
+    pub retry_at: Duration,
 }
 
 /// Cancellations sent for a run.

@@ -1,9 +1,9 @@
 //! What the outcome of an effect means. It goes into the memory; the next decision makes a step of it, on whatever the
 //! object is by then. So an outcome that could not be written at once is written later, and never twice.
 
-use super::memory::{CancelMemory, Failures, Memory};
+use super::memory::{CancelMemory, Failures, Memory, OutputsMemory};
 use super::observed::Now;
-use super::step::{Effect, Outcome};
+use super::step::{Effect, Fetched, Outcome};
 use crate::databricks::error::Error;
 use crate::databricks::ids::RunId;
 
@@ -46,10 +46,22 @@ pub fn settle(memory: &mut Memory, effect: &Effect, outcome: Outcome, now: Now) 
                 canceled(memory, *run, outcome.err(), now);
             }
         }
-        (Effect::FetchOutputs { run, .. }, Outcome::Outputs(outputs)) => memory.outputs = Some((*run, outputs)),
+        (Effect::FetchOutputs { run, .. }, Outcome::Outputs(fetched)) => outputs_fetched(memory, *run, fetched, now),
         // An outcome of another kind than its effect cannot be made: `perform` pairs them.
         _ => {}
     }
+}
+
+fn outputs_fetched(memory: &mut Memory, run: RunId, fetched: Fetched, now: Now) {
+    let known = memory.outputs.take().filter(|known| known.run == run);
+    let mut outputs =
+        known.unwrap_or(OutputsMemory { run, since: now.mono, done: Vec::new(), read: Vec::new(), retry_at: now.mono });
+    for (task, output) in fetched.tasks {
+        outputs.done.push(task);
+        outputs.read.extend(output);
+    }
+    outputs.retry_at = now.mono + fetched.retry_in.unwrap_or_default();
+    memory.outputs = Some(outputs);
 }
 
 /// A superfluous run is cancelled until Databricks accepts that or no longer knows the run.

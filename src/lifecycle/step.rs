@@ -216,8 +216,8 @@ pub enum Outcome {
     Runs(Result<Vec<FoundRun>, Error>),
     /// Of `Cancel`.
     Canceled(Result<(), Error>),
-    /// Of `FetchOutputs`: what could be had.
-    Outputs(Vec<TaskOutput>),
+    /// Of `FetchOutputs`.
+    Outputs(Fetched),
 }
 
 impl Outcome {
@@ -233,9 +233,18 @@ impl Outcome {
             Self::Submitted(outcome) => ("submit", wait(outcome.as_ref().err())),
             Self::Runs(outcome) => ("submit", wait(outcome.as_ref().err())),
             Self::Canceled(outcome) => ("cancel", wait(outcome.as_ref().err())),
-            Self::Outputs(_) => ("get-output", None),
+            Self::Outputs(fetched) => ("get-output", fetched.retry_in),
         }
     }
+}
+
+/// What tasks left behind, as far as it could be read.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Fetched {
+    /// The tasks that are dealt with, and what they left behind, if anything.
+    pub tasks: Vec<(RunId, Option<TaskOutput>)>,
+    /// When to ask for the others, if something that passes is in the way.
+    pub retry_in: Option<Duration>,
 }
 
 /// Jobs of a name.

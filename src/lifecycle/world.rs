@@ -16,7 +16,7 @@ use super::observed::{Now, Observed, Reading, Settings, Subject, WorkspaceView};
 use super::project::MAX_STATUS;
 use super::report::current_reason;
 use super::settle::{begin, settle};
-use super::step::{Announcement, Effect, EventReason, MetadataChange, Outcome, Step};
+use super::step::{Announcement, Effect, EventReason, Fetched, MetadataChange, Outcome, Step};
 use crate::api::run::{DatabricksRunSpec, DeletionPolicy};
 use crate::api::status::{DatabricksRunStatus, TaskOutput};
 use crate::databricks::error::{ApiError, Error, TransportError};
@@ -265,14 +265,17 @@ impl World {
     pub(crate) fn ends(&mut self, run: impl Into<Run>) {
         self.polls(run);
         if let Rest::Remote(effect @ Effect::FetchOutputs { .. }) = self.rests() {
-            self.reads(&effect, Vec::new());
+            self.reads(&effect, &[]);
             self.rests();
         }
     }
 
-    /// Outputs are read.
-    pub(crate) fn reads(&mut self, effect: &Effect, outputs: Vec<TaskOutput>) {
-        self.answers(effect, Outcome::Outputs(outputs));
+    /// All outputs that were asked for are read.
+    pub(crate) fn reads(&mut self, effect: &Effect, outputs: &[TaskOutput]) {
+        let Effect::FetchOutputs { tasks: asked, .. } = effect else { panic!("{effect:?} reads no outputs") };
+        let of = |key: &str| outputs.iter().find(|output| output.task_key == key).cloned();
+        let tasks = asked.iter().map(|(key, task)| (*task, of(key))).collect();
+        self.answers(effect, Outcome::Outputs(Fetched { tasks, retry_in: None }));
     }
 
     /// Time goes by on both clocks.

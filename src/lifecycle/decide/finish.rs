@@ -1,6 +1,8 @@
 //! A run has ended: read what it left behind, then write verdict and outputs in one go, so that nobody who waits for the
 //! end wakes to half of it. Where another request is due, the verdict goes into `attempts` in the write that begins it.
 
+use std::time::Duration;
+
 use k8s_openapi::jiff::Timestamp;
 
 use super::{Phase, Step, record};
@@ -15,15 +17,26 @@ use crate::lifecycle::step::{Announcement, Effect, EventReason};
 use crate::lifecycle::verdict::Verdict;
 use crate::lifecycle::{bounds, cause, outputs, project};
 
+/// Outputs are waited for so long when something that passes is in the way; they never decide, and hardly delay, a
+/// verdict.
+const OUTPUTS_IN_ALL: Duration = Duration::from_secs(30);
+
 /// Reads outputs first, then ends.
 pub(super) fn decide(seen: &Observed<'_>, pin: &WorkspacePin, run: &Run, verdict: Verdict, now: Now) -> Step {
     let max_bytes = output_bytes(seen);
-    let read = seen.memory.outputs.as_ref().filter(|(of, _)| *of == run.run_id).map(|(_, outputs)| outputs.as_slice());
-    let tasks = outputs::wanted(run, verdict.reason != Reason::RunSucceeded, max_bytes);
-    let Some(read) = read.or(tasks.is_empty().then_some(&[])) else {
-        return Step::Remote(Effect::FetchOutputs { pin: pin.clone(), run: run.run_id, tasks });
-    };
-    end(seen, pin, run, verdict, read, now)
+    let known = seen.memory.outputs.as_ref().filter(|known| known.run == run.run_id);
+    let mut tasks = outputs::wanted(run, verdict.reason != Reason::RunSucceeded, max_bytes);
+    tasks.retain(|(_, task)| !known.is_some_and(|known| known.done.contains(task)));
+    let in_time = known.is_none_or(|known| now.mono.saturating_sub(known.since) < OUTPUTS_IN_ALL);
+    if !tasks.is_empty() && in_time {
+        let wait = known.and_then(|known| known.retry_at.checked_sub(now.mono)).unwrap_or_default();
+        return if wait.is_zero() {
+            Step::Remote(Effect::FetchOutputs { pin: pin.clone(), run: run.run_id, tasks })
+        } else {
+            Step::Wait(Some(wait))
+        };
+    }
+    end(seen, pin, run, verdict, known.map_or(&[], |known| known.read.as_slice()), now)
 }
 
 /// Ends without reading outputs: the object is being deleted and nobody waits for them.

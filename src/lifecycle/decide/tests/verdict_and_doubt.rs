@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use crate::api::conditions::Reason;
 use crate::api::status::TaskOutput;
+use crate::databricks::ids::RunId;
 use crate::databricks::model::Run;
 use crate::lifecycle::fixtures::{run, task};
-use crate::lifecycle::step::{Effect, EventReason, Outcome};
-use crate::lifecycle::world::World;
+use crate::lifecycle::step::{Effect, EventReason, Fetched, Outcome};
+use crate::lifecycle::world::{Rest, World};
 
 /// `state` says running, `status` says ended with success.
 fn contradiction() -> Run {
@@ -43,7 +44,7 @@ fn a_failed_task_s_error_stands_in_the_condition_and_its_trace_in_the_outputs() 
         error_trace: Some("Traceback…".into()),
         ..TaskOutput::default()
     };
-    world.reads(&effect, vec![read]);
+    world.reads(&effect, &[read]);
     world.settles();
     assert_eq!(world.state(), "Failed");
     assert!(world.message().contains("task `main`: ValueError: no rows"), "{}", world.message());
@@ -201,10 +202,33 @@ fn after_the_end_the_verdict_is_final() {
 fn outputs_that_cannot_be_read_do_not_delay_the_verdict() {
     let mut world = World::live(7);
     world.polls(run(7).ended("TERMINATED", "SUCCESS").with([task("main", 71).ended("TERMINATED", "SUCCESS")]));
-    let effect = world.asks();
-    world.answers(&effect, Outcome::Outputs(Vec::new()));
-    world.settles();
+    for seconds in [0, 10, 10, 10] {
+        assert_ne!(world.state(), "Succeeded");
+        world.passes(Duration::from_secs(seconds));
+        let Rest::Remote(effect) = world.rests() else { break };
+        let retry_in = Some(Duration::from_secs(10));
+        world.answers(&effect, Outcome::Outputs(Fetched { tasks: Vec::new(), retry_in }));
+    }
+    assert_eq!(world.settles(), None);
     assert_eq!(world.state(), "Succeeded");
+}
+
+#[test]
+fn an_output_that_is_there_at_the_second_try_is_written_with_the_verdict() {
+    let mut world = World::live(7);
+    let ended = |key, id| task(key, id).ended("TERMINATED", "SUCCESS");
+    world.polls(run(7).ended("TERMINATED", "SUCCESS").with([ended("a", 71), ended("b", 72)]));
+    let output = |key: &str| TaskOutput { task_key: key.into(), result: Some("1".into()), ..TaskOutput::default() };
+    let first = world.asks();
+    let read = vec![(RunId(71), Some(output("a")))];
+    world.answers(&first, Outcome::Outputs(Fetched { tasks: read, retry_in: Some(Duration::from_secs(5)) }));
+    assert!(matches!(world.rests(), Rest::Wait(Some(wait)) if wait == Duration::from_secs(5)));
+    world.passes(Duration::from_secs(5));
+    let second = world.asks();
+    assert!(matches!(&second, Effect::FetchOutputs { tasks, .. } if tasks.len() == 1), "what was read is kept");
+    world.reads(&second, &[output("b")]);
+    world.settles();
+    assert_eq!(world.status.outputs.iter().map(|output| output.task_key.as_str()).collect::<Vec<_>>(), ["a", "b"]);
 }
 
 #[test]
