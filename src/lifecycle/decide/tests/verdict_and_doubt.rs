@@ -58,10 +58,7 @@ fn verdict_and_outputs_come_in_one_write() {
     let writes = world.writes;
     let effect = world.asks();
     assert_eq!(world.writes, writes);
-    world.reads(
-        &effect,
-        vec![TaskOutput { task_key: "main".into(), result: Some("42".into()), ..TaskOutput::default() }],
-    );
+    world.reads(&effect, &[TaskOutput { task_key: "main".into(), result: Some("42".into()), ..TaskOutput::default() }]);
     world.settles();
     assert_eq!(world.writes, writes + 2, "the verdict with its outputs, and the release");
     assert_eq!(world.status.outputs[0].result.as_deref(), Some("42"));

@@ -196,7 +196,7 @@ proptest! {
             if let Rest::Remote(effect) = world.rests() {
                 let output = RunOutput { error: Some(text.clone()), error_trace: Some(worst.clone()), logs: Some(text.clone()), ..RunOutput::default() };
                 let read: Vec<TaskOutput> = (0..10).filter_map(|n| outputs::of_task(&format!("{text}{n}"), &output)).collect();
-                world.reads(&effect, read);
+                world.reads(&effect, &read);
                 world.rests();
             }
             world.passes(Duration::from_mins(6));
