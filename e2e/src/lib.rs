@@ -1,3 +1,5 @@
 //! The test kit.
 
+pub mod cluster;
+pub mod wait;
 pub mod workspace;

@@ -1,0 +1,86 @@
+//! `cargo control-plane`: a Kubernetes API server for people, until Ctrl-C.
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::Parser;
+use e2e::cluster::{Cluster, ControlPlane};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Starts a real Kubernetes control plane (etcd, kube-apiserver, kube-controller-manager; no nodes, so no Pod ever runs) and keeps
+/// it until Ctrl-C. The first start builds it, which takes minutes and needs Go 1.26 or newer.
+#[derive(Parser)]
+#[command(name = "cargo control-plane")]
+struct Arguments {
+    /// Install the custom resource definitions in this folder's YAML files.
+    #[arg(long, value_name = "DIR")]
+    crds: Option<PathBuf>,
+}
+
+type Failure = Box<dyn std::error::Error>;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("control plane: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<(), Failure> {
+    // Before anything is started, so that a signal at any time ends with everything cleaned up.
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        ended = serve(arguments) => ended,
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+/// Never ends unless it fails; all is cleaned up when its future is dropped.
+async fn serve(arguments: Arguments) -> Result<(), Failure> {
+    let control_plane = ControlPlane::builder().start().await?;
+    let cluster = control_plane.cluster();
+    if let Some(folder) = &arguments.crds {
+        install(cluster, folder).await?;
+    }
+    let (kubeconfig, kubectl) = (cluster.kubeconfig_path().display(), cluster.kubectl().display());
+    let introduction = format!(
+        "A Kubernetes control plane is ready. In another terminal, type
+
+  export KUBECONFIG={kubeconfig}
+  alias kubectl={kubectl}
+  kubectl get namespaces
+
+Ctrl-C ends it and removes everything in it.
+"
+    );
+    // Whoever read this from a pipe may have read enough; that is no reason to end.
+    let _ = io::stdout().write_all(introduction.as_bytes());
+    std::future::pending().await
+}
+
+async fn install(cluster: &Cluster, folder: &Path) -> Result<(), Failure> {
+    let unreadable = |error| format!("--crds {}: {error}", folder.display());
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let file = entry.map_err(unreadable)?.path();
+        if file.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
+            files.push(file);
+        }
+    }
+    files.sort();
+    let manifests = files.iter().map(fs::read_to_string).collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+    if manifests.is_empty() {
+        return Err(format!("--crds {}: there is no YAML file in this folder", folder.display()).into());
+    }
+    let manifests: Vec<&str> = manifests.iter().map(String::as_str).collect();
+    Ok(cluster.install_crds(&manifests).await?)
+}
