@@ -1,5 +1,6 @@
 //! The test kit.
 
 pub mod cluster;
+pub mod stage;
 pub mod wait;
 pub mod workspace;

@@ -1,0 +1,13 @@
+//! The operator, built here so that tests have a program to start and kill.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use databricks_run_operator::cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Run(arguments) => arguments.serve(),
+        Command::Crds => ExitCode::FAILURE,
+    }
+}
