@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use serde_json::Value;
+use tokio::sync::{mpsc, watch};
 
 use super::ports::{Pace, Place, Remote};
 use crate::api::conditions::Reason;
@@ -21,7 +22,7 @@ use crate::lifecycle::observed::same_workspace;
 use crate::lifecycle::step::{FoundRun, JobMatch, RunTarget};
 use crate::lifecycle::verdict::{Look, look};
 use crate::lifecycle::{IdempotencyToken, Reading, WorkspaceView};
-use crate::poller::{Poller, Read, Runs, Schedule, Settings as PollerSettings, SystemClock};
+use crate::poller::{Health, Poller, Read, Runs, Schedule, Settings as PollerSettings, SystemClock};
 use crate::telemetry::Metrics;
 
 /// How long a connection outlives its object.
@@ -40,21 +41,45 @@ pub(super) enum Usable {
     No(Reason, String),
 }
 
+/// What a connection is made of; when it changes, the connection is made anew.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct MadeOf {
+    /// The workspace object's uid.
+    pub(super) uid: Option<String>,
+    /// Its spec, as it came.
+    pub(super) spec: Value,
+    /// The certificates its `caBundle` names.
+    pub(super) ca_bundle: Option<String>,
+}
+
 /// A workspace object's connection.
 struct Connection {
     pin: WorkspacePin,
     usable: Usable,
-    /// None where no client can be made: a host that is not allowed, an unreadable CA bundle.
-    client: Option<Client>,
-    poller: Option<Poller<Place>>,
+    /// None where no client may be made: an unreadable spec, a host that is not allowed.
+    line: Option<Line>,
     gone: Option<Instant>,
 }
+
+/// The part of a connection that can be spoken through.
+struct Line {
+    made_of: MadeOf,
+    client: Client,
+    poller: Poller<Place>,
+    versions: Versions,
+}
+
+/// The Jobs API version of each run that is followed: a run keeps the one it was started with.
+type Versions = Arc<Mutex<HashMap<RunId, JobsApiVersion>>>;
+
+/// Who follows an object, and which run of it.
+type Follower = ((String, String), RunId);
 
 /// All connections of this process, by namespace and name of the workspace object.
 pub(super) struct Connections {
     map: Mutex<HashMap<(String, String), Connection>>,
     /// Whose poller follows an object.
-    followed: Mutex<HashMap<Place, (String, String)>>,
+    followed: Mutex<HashMap<Place, Follower>>,
     clock: SystemClock,
     wakes: mpsc::Sender<Place>,
     metrics: Arc<Metrics>,
@@ -69,36 +94,54 @@ impl Connections {
         self.map.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn followed(&self) -> MutexGuard<'_, HashMap<Place, (String, String)>> {
+    fn followed(&self) -> MutexGuard<'_, HashMap<Place, Follower>> {
         self.followed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a workspace object's connection in place; `client` is none where no client can be made. Runs that the one
-    /// before followed are followed by the new one at their next look.
-    pub(super) fn connect(&self, namespace: &str, pin: WorkspacePin, client: Option<Client>, usable: Usable) {
-        let poller = client.as_ref().map(|client| {
-            let version = version(&pin).unwrap_or_default();
-            let runs = Followed { client: client.clone(), version };
-            Poller::start(runs, self.clock, PollerSettings::default(), self.wakes.clone(), Arc::clone(&self.metrics))
-        });
-        let key = (namespace.to_owned(), pin.name.clone());
-        self.map().insert(key, Connection { pin, usable, client, poller, gone: None });
-    }
-
-    /// The client of a workspace object.
-    pub(super) fn client(&self, namespace: &str, name: &str) -> Option<Client> {
-        self.map().get(&(namespace.to_owned(), name.to_owned())).and_then(|connection| connection.client.clone())
-    }
-
-    /// Whether the workspace answers its poller, as a channel that tells of changes.
-    pub(super) fn health(
+    /// Puts a workspace object's connection in place, not checked yet. Runs that the one before followed are followed by
+    /// the new one at their next look. Returns whether the workspace answers its poller, as a channel.
+    pub(super) fn connect(
         &self,
         namespace: &str,
-        name: &str,
-    ) -> Option<tokio::sync::watch::Receiver<crate::poller::Health>> {
+        pin: WorkspacePin,
+        client: Client,
+        made_of: MadeOf,
+    ) -> watch::Receiver<Health> {
+        let versions = Versions::default();
+        let runs = Followed { client: client.clone(), versions: Arc::clone(&versions) };
+        let (settings, metrics) = (PollerSettings::default(), Arc::clone(&self.metrics));
+        let poller = Poller::start(runs, self.clock, settings, self.wakes.clone(), metrics);
+        let health = poller.health();
+        let line = Some(Line { made_of, client, poller, versions });
+        self.put(namespace, Connection { pin, usable: Usable::Unchecked, line, gone: None });
+        health
+    }
+
+    /// Puts a workspace object in place that may not be spoken to.
+    pub(super) fn refuse(&self, namespace: &str, pin: WorkspacePin) {
+        let known = |connection: &Connection| connection.line.is_none() && connection.pin == pin;
+        if self.map().get(&(namespace.to_owned(), pin.name.clone())).is_some_and(known) {
+            return;
+        }
+        self.put(namespace, Connection { pin, usable: Usable::Unchecked, line: None, gone: None });
+    }
+
+    fn put(&self, namespace: &str, connection: Connection) {
+        self.map().insert((namespace.to_owned(), connection.pin.name.clone()), connection);
+    }
+
+    /// The client of a workspace object, if it was made of the same.
+    pub(super) fn client(&self, namespace: &str, name: &str, made_of: &MadeOf) -> Option<Client> {
         let map = self.map();
         let connection = map.get(&(namespace.to_owned(), name.to_owned()))?;
-        connection.poller.as_ref().map(Poller::health)
+        connection.line.as_ref().filter(|line| line.made_of == *made_of).map(|line| line.client.clone())
+    }
+
+    /// Whether there is a line to this workspace, whatever it was made of.
+    pub(super) fn leads_to(&self, namespace: &str, pin: &WorkspacePin) -> bool {
+        let map = self.map();
+        let connection = map.get(&(namespace.to_owned(), pin.name.clone()));
+        connection.is_some_and(|connection| connection.line.is_some() && same_workspace(&connection.pin, pin))
     }
 
     /// Says whether a workspace can be used; whether that is news.
@@ -133,14 +176,14 @@ impl Connections {
         if !same_workspace(&connection.pin, pin) {
             return Err(elsewhere());
         }
-        let client = connection.client.clone().ok_or_else(elsewhere)?;
-        Ok((client, version(pin)?))
+        let line = connection.line.as_ref().ok_or_else(elsewhere)?;
+        Ok((line.client.clone(), version(pin)?))
     }
 
     fn with_poller<T>(&self, place: &Place, then: impl FnOnce(&Poller<Place>) -> T) -> Option<T> {
-        let key = self.followed().get(place).cloned()?;
+        let (key, _) = self.followed().get(place).cloned()?;
         let map = self.map();
-        map.get(&key).and_then(|connection| connection.poller.as_ref()).map(then)
+        map.get(&key).and_then(|connection| connection.line.as_ref()).map(|line| then(&line.poller))
     }
 }
 
@@ -150,15 +193,17 @@ fn version(pin: &WorkspacePin) -> Result<JobsApiVersion, Error> {
     })
 }
 
-/// A workspace's runs, for its poller. The version is the object's: a run reads the same in both.
+/// A workspace's runs, for its poller.
 struct Followed {
     client: Client,
-    version: JobsApiVersion,
+    versions: Versions,
 }
 
 impl Runs for Followed {
     async fn get_run(&self, run: RunId) -> Result<Read, Error> {
-        let answered = self.client.get_run(self.version, run).await?;
+        let version = self.versions.lock().unwrap_or_else(PoisonError::into_inner).get(&run).copied();
+        // A run that is not followed any more: its answer is not looked at either.
+        let answered = self.client.get_run(version.unwrap_or_default(), run).await?;
         Ok(Read { run: answered.value, server_time: answered.server_time })
     }
 }
@@ -169,7 +214,7 @@ impl Remote for Arc<Connections> {
         let Some(connection) = map.get(&(namespace.to_owned(), name.to_owned())) else { return WorkspaceView::Missing };
         let pin = connection.pin.clone();
         match (&connection.usable, connection.gone) {
-            (_, Some(gone)) if gone.elapsed() >= RETAINED || connection.client.is_none() => WorkspaceView::Missing,
+            (_, Some(gone)) if gone.elapsed() >= RETAINED || connection.line.is_none() => WorkspaceView::Missing,
             (_, Some(_)) => WorkspaceView::Retained { pin },
             (Usable::Unchecked, None) => WorkspaceView::Unchecked { pin },
             (Usable::Yes, None) => WorkspaceView::Ready { pin },
@@ -244,20 +289,27 @@ impl Remote for Arc<Connections> {
     fn follow(&self, place: &Place, pin: &WorkspacePin, run: RunId, rhythm: Pace) {
         let key = (place.namespace.to_string(), pin.name.clone());
         let map = self.map();
-        let poller = map.get(&key).filter(|connection| same_workspace(&connection.pin, pin));
-        let Some(poller) = poller.and_then(|connection| connection.poller.as_ref()) else { return };
+        let line = map.get(&key).filter(|connection| same_workspace(&connection.pin, pin));
+        let (Some(line), Ok(version)) = (line.and_then(|connection| connection.line.as_ref()), version(pin)) else {
+            return;
+        };
         let schedule = Schedule {
             initial: Duration::from_secs(rhythm.initial_seconds.into()),
             max: Duration::from_secs(rhythm.max_seconds.into()),
         };
-        poller.watch(place.clone(), run, schedule);
-        self.followed().insert(place.clone(), key);
+        line.versions.lock().unwrap_or_else(PoisonError::into_inner).insert(run, version);
+        line.poller.watch(place.clone(), run, schedule);
+        let before = self.followed().insert(place.clone(), (key, run));
+        if let Some((_, other)) = before.filter(|(_, before)| *before != run) {
+            line.versions.lock().unwrap_or_else(PoisonError::into_inner).remove(&other);
+        }
     }
 
     fn forget(&self, place: &Place) {
-        let Some(key) = self.followed().remove(place) else { return };
-        if let Some(poller) = self.map().get(&key).and_then(|connection| connection.poller.as_ref()) {
-            poller.unwatch(place);
+        let Some((key, run)) = self.followed().remove(place) else { return };
+        if let Some(line) = self.map().get(&key).and_then(|connection| connection.line.as_ref()) {
+            line.versions.lock().unwrap_or_else(PoisonError::into_inner).remove(&run);
+            line.poller.unwatch(place);
         }
     }
 

@@ -78,7 +78,7 @@ impl Kubernetes {
         let event = Event {
             metadata: ObjectMeta {
                 // Each announcement is a transition of its own, so none is ever counted up.
-                name: Some(format!("{}.{:x}", object.name_any(), now.as_nanosecond())),
+                name: Some(format!("{}.{:x}", begin_of(&object.name_any()), now.as_nanosecond())),
                 namespace: Some(namespace.clone()),
                 ..ObjectMeta::default()
             },
@@ -99,6 +99,11 @@ impl Kubernetes {
             Err(error) => tracing::debug!(%error, reason = announcement.reason.as_str(), "an event was not taken"),
         }
     }
+}
+
+/// As much of an object's name as leaves room for what makes an Event's name unique.
+fn begin_of(name: &str) -> String {
+    name.chars().take(200).collect::<String>().trim_end_matches(['.', '-']).to_owned()
 }
 
 fn runs(kubernetes: &Kubernetes, place: &Place) -> Api<RunObject> {
@@ -124,10 +129,8 @@ impl Objects for Kubernetes {
         let api = runs(self, place);
         let patch = serde_json::from_value(patch.clone()).map_err(|error| StoreError::Refused(error.to_string()))?;
         match self.call(api.patch(&place.name, &parameters(), &Patch::Json::<()>(patch))).await {
-            // A failed `test` operation is answered as "invalid": the object has changed.
-            Err(StoreError::Refused(why)) if why.contains("testing") || why.contains("test failed") => {
-                Err(StoreError::Conflict)
-            }
+            // A path that is no longer there: the object has changed.
+            Err(StoreError::Refused(why)) if why.ends_with("(422)") => Err(StoreError::Conflict),
             answer => answer,
         }
     }

@@ -5,6 +5,7 @@
 
 mod connections;
 mod kubernetes;
+mod looks;
 mod memories;
 mod observe;
 mod operate;
@@ -12,6 +13,7 @@ mod perform;
 pub mod ports;
 mod reconcile;
 mod record;
+mod rounds;
 mod secrets;
 mod watch;
 mod workspaces;

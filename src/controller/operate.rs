@@ -3,23 +3,24 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
-use futures::{FutureExt, StreamExt};
+use futures::StreamExt;
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::Controller;
-use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Client, Config, ResourceExt};
+use kube::{Client, Config};
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinSet;
 
 use super::connections::Connections;
 use super::kubernetes::Kubernetes;
-use super::ports::{Clock, Place, StoreError};
-use super::reconcile::{Next, Reconciler, after_failure};
+use super::looks::{after_run_failure, after_workspace_failure, look_at_run, look_at_workspace};
+use super::ports::{Clock, Place};
+use super::reconcile::Reconciler;
+use super::rounds::{distribute, retire, sweep, wake_waiting};
 use super::watch::{self, Complete, Watch};
 use super::workspaces::Workspaces;
 use crate::api::run::RunObject;
@@ -30,7 +31,6 @@ use crate::databricks::observer::{Call, Observer, Operation};
 use crate::lifecycle::{Now, Settings};
 use crate::poller::{self, SystemClock};
 use crate::telemetry::Metrics;
-use crate::telemetry::metrics::ReconcileResult;
 
 /// What the operator is started with.
 #[derive(Debug, Clone)]
@@ -69,18 +69,14 @@ pub trait Pulse: Send + Sync + 'static {
     fn ready(&self);
 }
 
-/// Objects that are remembered but not in the store any more are looked for this often.
-const SWEEP: Duration = Duration::from_mins(1);
 /// The controllers' pulse.
 const BEAT: Duration = Duration::from_secs(1);
 /// Wakes of pollers that wait for the controllers.
 const WAKES: usize = 1024;
-/// Runs that wait for a workspace are woken spread over this time.
-const WAKE_SPREAD: Duration = Duration::from_secs(2);
 
 /// The machine's clocks, shared with the pollers so that their instants compare.
 #[derive(Clone, Copy)]
-struct Clocks(SystemClock);
+pub(super) struct Clocks(SystemClock);
 
 impl Clock for Clocks {
     fn now(&self) -> Now {
@@ -103,7 +99,8 @@ impl Observer for Calls {
     }
 }
 
-type Operator = Reconciler<Kubernetes, Arc<Connections>, Clocks>;
+/// The reconciler for real.
+pub(super) type Operator = Reconciler<Kubernetes, Arc<Connections>, Clocks>;
 
 /// Works until `stop` ends; then no new effect begins, and what is under way is finished and written.
 pub async fn operate(
@@ -243,7 +240,6 @@ fn start(
         store: workspaces.clone(),
         changed,
         look_again,
-        made_of: Mutex::default(),
     });
     let looks = tokio_stream(looks)
         .map(|(namespace, name): (String, String)| ObjectRef::<WorkspaceObject>::new(&name).within(&namespace));
@@ -278,144 +274,13 @@ fn start(
 }
 
 /// Ends when everything has been listed.
-async fn all_known(complete: Vec<Complete>) {
+pub(super) async fn all_known(complete: Vec<Complete>) {
     for mut complete in complete {
         // Fails only when the watch is gone, and then the process ends anyway.
         let _ = complete.wait_for(|known| *known).await;
     }
 }
 
-/// Notices workspace objects that are no more.
-async fn retire(store: Store<WorkspaceObject>, connections: Arc<Connections>) {
-    loop {
-        tokio::time::sleep(BEAT).await;
-        for (namespace, name) in connections.present() {
-            if store.get(&ObjectRef::new(&name).within(&namespace)).is_none() {
-                connections.retire(&namespace, &name);
-            }
-        }
-    }
-}
-
 fn tokio_stream<T: Send + 'static>(receiver: mpsc::Receiver<T>) -> impl futures::Stream<Item = T> + Send + 'static {
     futures::stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|item| (item, receiver)) })
-}
-
-async fn look_at_run(object: Arc<RunObject>, operator: Arc<Operator>) -> Result<Action, StoreError> {
-    let place = place_of(&object);
-    let begun = Instant::now();
-    // A panic is contained to its object: it is a bug, and no reason to stop everybody's runs.
-    let look = std::panic::AssertUnwindSafe(operator.reconcile(&place, &object)).catch_unwind().await;
-    let metrics = operator.metrics();
-    let Ok(next) = look else {
-        metrics.reconcile_panicked("databricksrun");
-        tracing::error!(object = %place, "a look at this object panicked; it is looked at again in a minute");
-        return Ok(Action::requeue(Duration::from_mins(1)));
-    };
-    let result = match &next {
-        Ok(Next::OnChange) => ReconcileResult::Success,
-        Ok(Next::Now | Next::After(_)) => ReconcileResult::RequeueAfter,
-        Err(_) => ReconcileResult::Error,
-    };
-    metrics.reconciled("databricksrun", result, begun.elapsed());
-    next.map(|next| match next {
-        Next::Now => Action::requeue(Duration::ZERO),
-        Next::After(wait) => Action::requeue(wait),
-        Next::OnChange => Action::await_change(),
-    })
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "the shape the controller asks for")]
-fn after_run_failure(object: Arc<RunObject>, error: &StoreError, _: Arc<Operator>) -> Action {
-    tracing::warn!(object = %place_of(&object), reason = error.reason(), %error, "a look failed and is repeated");
-    Action::requeue(after_failure(error))
-}
-
-async fn look_at_workspace(object: Arc<WorkspaceObject>, workspaces: Arc<Workspaces>) -> Result<Action, StoreError> {
-    // The newest: the object handed in may be older than our own last write.
-    let object = workspaces.store.get(&ObjectRef::from_obj(&*object)).unwrap_or(object);
-    let begun = Instant::now();
-    let next = workspaces.reconcile(&object).await;
-    let result = if next.is_ok() { ReconcileResult::RequeueAfter } else { ReconcileResult::Error };
-    workspaces.kubernetes.metrics().reconciled("databricksworkspace", result, begun.elapsed());
-    next.map(Action::requeue)
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "the shape the controller asks for")]
-fn after_workspace_failure(object: Arc<WorkspaceObject>, error: &StoreError, _: Arc<Workspaces>) -> Action {
-    tracing::warn!(workspace = %object.name_any(), reason = error.reason(), %error, "a look failed and is repeated");
-    Action::requeue(after_failure(error))
-}
-
-fn place_of(object: &RunObject) -> Place {
-    Place { namespace: object.namespace().unwrap_or_default().into(), name: object.name_any().into() }
-}
-
-/// Hands the pollers' wakes to the controller of their namespace.
-async fn distribute(mut woken: mpsc::Receiver<Place>, routes: HashMap<Option<String>, mpsc::Sender<Place>>) {
-    while let Some(place) = woken.recv().await {
-        let route = routes.get(&None).or_else(|| routes.get(&Some(place.namespace.to_string())));
-        if let Some(route) = route {
-            // A controller that has ended takes the process with it.
-            let _ = route.send(place).await;
-        }
-    }
-}
-
-/// Wakes the runs that may wait for a workspace, spread over a moment.
-fn wake_waiting(runs: &Store<RunObject>, namespace: &str, workspace: &str, wakes: &mpsc::Sender<Place>) {
-    let waiting: Vec<Place> = runs
-        .state()
-        .iter()
-        .filter(|object| object.metadata.namespace.as_deref() == Some(namespace))
-        .filter(|object| {
-            object.status.as_ref().is_none_or(|status| status.completion_time.is_none()) || object.is_held()
-        })
-        .filter(|object| names_workspace(object, workspace))
-        .map(|object| place_of(object))
-        .collect();
-    let wakes = wakes.clone();
-    tokio::spawn(async move {
-        let pause = WAKE_SPREAD.checked_div(u32::try_from(waiting.len()).unwrap_or(u32::MAX)).unwrap_or_default();
-        for place in waiting {
-            if wakes.send(place).await.is_err() {
-                return;
-            }
-            tokio::time::sleep(pause).await;
-        }
-    });
-}
-
-fn names_workspace(object: &RunObject, workspace: &str) -> bool {
-    let asked = object.spec.pointer("/workspaceRef/name").and_then(serde_json::Value::as_str);
-    let pinned = object.status.as_ref().and_then(|status| status.workspace.as_ref()).map(|pin| pin.name.as_str());
-    asked == Some(workspace) || pinned == Some(workspace)
-}
-
-/// Tells the operator of objects that vanished without a word, and the metrics how many runs are in which state.
-async fn sweep(operator: Arc<Operator>, stores: Vec<Store<RunObject>>, complete: Vec<Complete>, metrics: Arc<Metrics>) {
-    all_known(complete).await;
-    loop {
-        let mut states: HashMap<&'static str, usize> = HashMap::new();
-        for store in &stores {
-            for object in store.state() {
-                *states.entry(state_of(&object)).or_default() += 1;
-            }
-        }
-        metrics.set_runs(states);
-        for place in operator.remembered() {
-            let object = ObjectRef::new(&place.name).within(&place.namespace);
-            if stores.iter().all(|store| store.get(&object).is_none()) {
-                operator.gone(&place).await;
-            }
-        }
-        tokio::time::sleep(SWEEP).await;
-    }
-}
-
-/// The display state as a word from the fixed list: a label must never be what somebody wrote.
-fn state_of(object: &RunObject) -> &'static str {
-    use crate::api::conditions::State;
-    let state = object.status.as_ref().and_then(|status| status.state.as_deref());
-    State::ALL.iter().map(|state| state.as_str()).find(|word| state == Some(word)).unwrap_or(State::Pending.as_str())
 }

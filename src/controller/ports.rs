@@ -69,7 +69,7 @@ pub trait Objects: Send + Sync + 'static {
     /// Applies a merge patch to the status; the patch carries the `resourceVersion` it was made for.
     fn patch_status(&self, place: &Place, patch: &Value) -> impl Future<Output = Result<RunObject, StoreError>> + Send;
 
-    /// Applies a JSON patch to the metadata; its first operation tests the `resourceVersion`.
+    /// Applies a JSON patch to the metadata; its first operation replaces the `resourceVersion` by the one it was made for.
     fn patch_metadata(
         &self,
         place: &Place,

@@ -22,6 +22,8 @@ use crate::telemetry::metrics::StatusWrite;
 
 /// Steps in one look. A run's start takes five; more means that somebody edits faster than we write.
 const MAX_STEPS: usize = 16;
+/// After a look with too many steps.
+const BREATH: Duration = Duration::from_secs(1);
 /// When Kubernetes does not take a write, it is tried again after this time.
 const STORE_PAUSE: Duration = Duration::from_secs(2);
 /// An answer that contradicts itself is asked for again after this time.
@@ -136,7 +138,7 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
             }
             self.follow(place, &object);
         }
-        Ok(Next::Now)
+        Ok(Next::After(BREATH))
     }
 
     fn decide(&self, place: &Place, entry: &mut Entry, looked: &Looked<'_>) -> (Step, Option<u64>) {
@@ -253,13 +255,12 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
         change: &MetadataChange,
     ) -> Result<RunObject, StoreError> {
         let Some(patch) = metadata_patch(object, change) else { return Ok(object.clone()) };
-        if let MetadataChange::Release { announce } = change {
-            // Told before the object is gone: afterwards there is nothing to tell it of.
-            self.announce(place, object, announce).await;
-        }
         match self.objects.patch_metadata(place, &patch).await {
             Ok(written) => {
                 entry.wrote(&written);
+                if let MetadataChange::Release { announce } = change {
+                    self.announce(place, &written, announce).await;
+                }
                 Ok(written)
             }
             Err(StoreError::Conflict) => self.reread(place, entry).await,

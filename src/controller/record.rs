@@ -39,8 +39,9 @@ fn difference(old: &Value, new: &Value) -> Option<Value> {
 /// The JSON patch that makes a metadata change; none when it is made already.
 pub(super) fn metadata_patch(object: &RunObject, change: &MetadataChange) -> Option<Value> {
     let metadata = &object.metadata;
+    // A version that is not the newest any more is answered with 409. (A failed `test` would be a 422 without a cause.)
     let mut operations =
-        vec![json!({"op": "test", "path": "/metadata/resourceVersion", "value": metadata.resource_version})];
+        vec![json!({"op": "replace", "path": "/metadata/resourceVersion", "value": metadata.resource_version})];
     match change {
         MetadataChange::Hold { serial } => {
             if !object.is_held() {
@@ -105,17 +106,17 @@ mod tests {
     #[test]
     fn holding_touches_our_entries_alone() {
         let hold = MetadataChange::Hold { serial: 3 };
-        let test = json!({"op": "test", "path": "/metadata/resourceVersion", "value": "7"});
+        let version = json!({"op": "replace", "path": "/metadata/resourceVersion", "value": "7"});
         assert_eq!(
             metadata_patch(&object(json!({})), &hold).unwrap(),
-            json!([test,
+            json!([version,
                 {"op": "add", "path": "/metadata/finalizers", "value": ["dbrun.dev/run"]},
                 {"op": "add", "path": "/metadata/annotations", "value": {"dbrun.dev/start": "u/3"}}])
         );
         let others = object(json!({"finalizers": ["argo"], "annotations": {"a": "b"}}));
         assert_eq!(
             metadata_patch(&others, &hold).unwrap(),
-            json!([test,
+            json!([version,
                 {"op": "add", "path": "/metadata/finalizers/-", "value": "dbrun.dev/run"},
                 {"op": "add", "path": "/metadata/annotations/dbrun.dev~1start", "value": "u/3"}])
         );

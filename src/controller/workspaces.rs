@@ -1,7 +1,7 @@
 //! The workspace controller: makes the connection of each workspace object, checks it by getting a token and making one
 //! cheap call, says so in `Ready`, and wakes the runs that waited for it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
@@ -9,8 +9,9 @@ use kube::api::{Patch, PatchParams};
 use kube::runtime::reflector::Store;
 use kube::{Api, ResourceExt};
 use serde_json::json;
+use tokio::sync::{mpsc, watch};
 
-use super::connections::{Connections, Usable};
+use super::connections::{Connections, MadeOf, Usable};
 use super::kubernetes::{Kubernetes, MANAGER};
 use super::ports::StoreError;
 use super::secrets::{Secrets, config_text};
@@ -25,6 +26,7 @@ use crate::databricks::host_policy::HostPolicy;
 use crate::databricks::limiters::Limiters;
 use crate::databricks::observer::Observer;
 use crate::databricks::settings::{Auth, ClientId, JobsApiVersion, Settings};
+use crate::poller::Health;
 
 /// A workspace that can be used is checked again after this time.
 const RECHECK: Duration = Duration::from_mins(5);
@@ -46,9 +48,15 @@ pub(super) struct Workspaces {
     /// Wakes the runs that wait for it.
     pub(super) changed: Changed,
     /// Told to look again at a workspace whose poller has begun or ceased to fail.
-    pub(super) look_again: tokio::sync::mpsc::Sender<(String, String)>,
-    /// Fingerprints of what each connection was made of.
-    pub(super) made_of: Mutex<std::collections::HashMap<(String, String), String>>,
+    pub(super) look_again: mpsc::Sender<(String, String)>,
+}
+
+/// What a check has shown.
+enum Checked {
+    /// The workspace can be used; in words.
+    Usable(String),
+    /// Nothing: our own rate limit asks to come back after this time.
+    NotNow(Duration),
 }
 
 /// Why a workspace cannot be used, and whether it may come right by itself.
@@ -63,8 +71,18 @@ impl Workspaces {
     pub(super) async fn reconcile(&self, object: &WorkspaceObject) -> Result<Duration, StoreError> {
         let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
         let outcome = match object.spec() {
-            Err(error) => Err(Obstacle { reason: Reason::SpecUnreadable, message: error.to_string(), passes: false }),
             Ok(spec) => self.check(&namespace, &name, object, &spec).await,
+            Err(error) => {
+                let kind = "DatabricksWorkspace".to_owned();
+                self.connections
+                    .refuse(&namespace, WorkspacePin { kind, name: name.clone(), ..WorkspacePin::default() });
+                Err(Obstacle { reason: Reason::SpecUnreadable, message: error.to_string(), passes: false })
+            }
+        };
+        let outcome = match outcome {
+            Ok(Checked::NotNow(wait)) => return Ok(wait.max(Duration::from_secs(1))),
+            Ok(Checked::Usable(message)) => Ok(message),
+            Err(obstacle) => Err(obstacle),
         };
         let usable = match &outcome {
             Ok(_) => Usable::Yes,
@@ -80,14 +98,14 @@ impl Workspaces {
         })
     }
 
-    /// Connects, if the object has changed, and checks.
+    /// Connects, if anything has changed, and checks.
     async fn check(
         &self,
         namespace: &str,
         name: &str,
         object: &WorkspaceObject,
         spec: &DatabricksWorkspaceSpec,
-    ) -> Result<String, Obstacle> {
+    ) -> Result<Checked, Obstacle> {
         let pin = WorkspacePin {
             kind: "DatabricksWorkspace".to_owned(),
             name: name.to_owned(),
@@ -95,53 +113,64 @@ impl Workspaces {
             workspace_id: spec.workspace_id.clone(),
             jobs_api_version: spec.jobs_api_version.as_str().to_owned(),
         };
-        let key = (namespace.to_owned(), name.to_owned());
-        let made = self.settings(namespace, spec).await;
-        let fingerprint =
-            format!("{:?} {:?} {:?}", object.metadata.uid, object.spec, made.as_ref().map(|made| &made.ca_bundle).ok());
-        let known = self.made_of.lock().unwrap_or_else(PoisonError::into_inner).get(&key) == Some(&fingerprint);
-        let client = match made {
+        let settings = match self.settings(namespace, spec).await {
+            Ok(settings) => settings,
             Err(obstacle) => {
-                self.made_of.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
-                let why = Usable::No(obstacle.reason, format!("DatabricksWorkspace `{name}`: {}", obstacle.message));
-                self.connections.connect(namespace, pin, None, why);
+                // What passes takes no line away from runs that are under way: a namespace that is being deleted may
+                // have lost its ConfigMap already.
+                if !obstacle.passes || !self.connections.leads_to(namespace, &pin) {
+                    self.connections.refuse(namespace, pin);
+                }
                 return Err(obstacle);
             }
-            Ok(_) if known && self.connections.client(namespace, name).is_some() => {
-                self.connections.client(namespace, name)
-            }
-            Ok(settings) => Some(self.connect(namespace, name, pin, settings)?),
         };
-        let Some(client) = client else {
-            return Err(Obstacle { reason: Reason::Unreachable, message: "no connection".to_owned(), passes: true });
+        let uid = object.metadata.uid.clone();
+        let made_of = MadeOf { uid, spec: object.spec.clone(), ca_bundle: settings.ca_bundle.clone() };
+        let client = match self.connections.client(namespace, name, &made_of) {
+            Some(client) => client,
+            None => self.connect(namespace, pin, settings, made_of)?,
         };
-        self.made_of.lock().unwrap_or_else(PoisonError::into_inner).insert(key, fingerprint);
         let version = spec.jobs_api_version.as_str().parse::<JobsApiVersion>().unwrap_or_default();
-        client.check(version).await.map_err(|error| obstacle(&error))?;
-        Ok(format!("a token could be had ({}) and {} answers", client.settings().auth.kind(), spec.host))
+        match client.check(version).await {
+            Ok(_) => {
+                let kind = client.settings().auth.kind();
+                Ok(Checked::Usable(format!("a token could be had ({kind}) and {} answers", spec.host)))
+            }
+            Err(Error::NotNow(wait)) => Ok(Checked::NotNow(wait)),
+            Err(error) => Err(obstacle(&error)),
+        }
     }
 
-    fn connect(&self, namespace: &str, name: &str, pin: WorkspacePin, settings: Settings) -> Result<Client, Obstacle> {
+    fn connect(
+        &self,
+        namespace: &str,
+        pin: WorkspacePin,
+        settings: Settings,
+        made_of: MadeOf,
+    ) -> Result<Client, Obstacle> {
         let limiter = self.limiters.for_host(&settings.host);
         let secrets = Secrets { kubernetes: self.kubernetes.clone(), namespace: namespace.to_owned() };
-        let client =
-            Client::new(settings, Arc::new(secrets), limiter, Arc::clone(&self.observer)).map_err(|error| {
-                Obstacle { reason: Reason::CredentialsUnusable, message: error.to_string(), passes: false }
-            })?;
-        self.connections.connect(namespace, pin, Some(client.clone()), Usable::Unchecked);
-        self.watch_health(namespace, name);
+        let client = Client::new(settings, Arc::new(secrets), limiter, Arc::clone(&self.observer)).map_err(|error| {
+            Obstacle { reason: Reason::CredentialsUnusable, message: error.to_string(), passes: false }
+        });
+        let client = client.inspect_err(|_| self.connections.refuse(namespace, pin.clone()))?;
+        let name = pin.name.clone();
+        let health = self.connections.connect(namespace, pin, client.clone(), made_of);
+        self.watch_health(health, (namespace.to_owned(), name));
         Ok(client)
     }
 
     /// Has the workspace checked whenever its poller begins or ceases to fail, for as long as this connection lives.
-    fn watch_health(&self, namespace: &str, name: &str) {
-        let Some(mut health) = self.connections.health(namespace, name) else { return };
-        let (look_again, who) = (self.look_again.clone(), (namespace.to_owned(), name.to_owned()));
+    fn watch_health(&self, mut health: watch::Receiver<Health>, who: (String, String)) {
+        let look_again = self.look_again.clone();
         tokio::spawn(async move {
+            let mut failing = false;
             while health.changed().await.is_ok() {
-                if look_again.send(who.clone()).await.is_err() {
+                let fails = matches!(*health.borrow_and_update(), Health::Failing { .. });
+                if (fails || failing) && look_again.send(who.clone()).await.is_err() {
                     return;
                 }
+                failing = fails;
             }
         });
     }

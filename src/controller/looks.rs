@@ -1,0 +1,73 @@
+//! What the controllers call: one look at an object, counted, with a panic contained, and what follows a look that failed.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
+
+use super::operate::Operator;
+use super::ports::{Place, StoreError};
+use super::reconcile::{Next, after_failure};
+use super::workspaces::Workspaces;
+use crate::api::run::RunObject;
+use crate::api::workspace::WorkspaceObject;
+use crate::telemetry::metrics::ReconcileResult;
+
+/// Looks at a run's object.
+pub(super) async fn look_at_run(object: Arc<RunObject>, operator: Arc<Operator>) -> Result<Action, StoreError> {
+    let place = place_of(&object);
+    let begun = Instant::now();
+    // A panic is contained to its object: it is a bug, and no reason to stop everybody's runs.
+    let look = std::panic::AssertUnwindSafe(operator.reconcile(&place, &object)).catch_unwind().await;
+    let metrics = operator.metrics();
+    let Ok(next) = look else {
+        metrics.reconcile_panicked("databricksrun");
+        tracing::error!(object = %place, "a look at this object panicked; it is looked at again in a minute");
+        return Ok(Action::requeue(Duration::from_mins(1)));
+    };
+    let result = match &next {
+        Ok(Next::OnChange) => ReconcileResult::Success,
+        Ok(Next::Now | Next::After(_)) => ReconcileResult::RequeueAfter,
+        Err(_) => ReconcileResult::Error,
+    };
+    metrics.reconciled("databricksrun", result, begun.elapsed());
+    next.map(|next| match next {
+        Next::Now => Action::requeue(Duration::ZERO),
+        Next::After(wait) => Action::requeue(wait),
+        Next::OnChange => Action::await_change(),
+    })
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the shape the controller asks for")]
+pub(super) fn after_run_failure(object: Arc<RunObject>, error: &StoreError, _: Arc<Operator>) -> Action {
+    tracing::warn!(object = %place_of(&object), reason = error.reason(), %error, "a look failed and is repeated");
+    Action::requeue(after_failure(error))
+}
+
+/// Looks at a workspace object.
+pub(super) async fn look_at_workspace(
+    object: Arc<WorkspaceObject>,
+    workspaces: Arc<Workspaces>,
+) -> Result<Action, StoreError> {
+    // The newest: the object handed in may be older than our own last write.
+    let object = workspaces.store.get(&ObjectRef::from_obj(&*object)).unwrap_or(object);
+    let begun = Instant::now();
+    let next = workspaces.reconcile(&object).await;
+    let result = if next.is_ok() { ReconcileResult::RequeueAfter } else { ReconcileResult::Error };
+    workspaces.kubernetes.metrics().reconciled("databricksworkspace", result, begun.elapsed());
+    next.map(Action::requeue)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the shape the controller asks for")]
+pub(super) fn after_workspace_failure(object: Arc<WorkspaceObject>, error: &StoreError, _: Arc<Workspaces>) -> Action {
+    tracing::warn!(workspace = %object.name_any(), reason = error.reason(), %error, "a look failed and is repeated");
+    Action::requeue(after_failure(error))
+}
+
+/// Where a run's object is.
+pub(super) fn place_of(object: &RunObject) -> Place {
+    Place { namespace: object.namespace().unwrap_or_default().into(), name: object.name_any().into() }
+}
