@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::Parser;
-use e2e::cluster::{Cluster, ControlPlane};
+use e2e::cluster::ControlPlane;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Starts a real Kubernetes control plane (etcd, kube-apiserver, kube-controller-manager; no nodes, so no Pod ever runs) and keeps
@@ -46,11 +46,10 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
 
 /// Never ends unless it fails; all is cleaned up when its future is dropped.
 async fn serve(arguments: Arguments) -> Result<(), Failure> {
+    let manifests = arguments.crds.as_deref().map_or(Ok(Vec::new()), read_manifests)?;
     let control_plane = ControlPlane::builder().start().await?;
     let cluster = control_plane.cluster();
-    if let Some(folder) = &arguments.crds {
-        install(cluster, folder).await?;
-    }
+    cluster.install_crds(&manifests.iter().map(String::as_str).collect::<Vec<_>>()).await?;
     let (kubeconfig, kubectl) = (cluster.kubeconfig_path().display(), cluster.kubectl().display());
     let introduction = format!(
         "A Kubernetes control plane is ready. In another terminal, type
@@ -67,7 +66,7 @@ Ctrl-C ends it and removes everything in it.
     std::future::pending().await
 }
 
-async fn install(cluster: &Cluster, folder: &Path) -> Result<(), Failure> {
+fn read_manifests(folder: &Path) -> Result<Vec<String>, Failure> {
     let unreadable = |error| format!("--crds {}: {error}", folder.display());
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(unreadable)? {
@@ -81,6 +80,5 @@ async fn install(cluster: &Cluster, folder: &Path) -> Result<(), Failure> {
     if manifests.is_empty() {
         return Err(format!("--crds {}: there is no YAML file in this folder", folder.display()).into());
     }
-    let manifests: Vec<&str> = manifests.iter().map(String::as_str).collect();
-    Ok(cluster.install_crds(&manifests).await?)
+    Ok(manifests)
 }
