@@ -210,6 +210,21 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_tells_every_flag_with_its_twin_and_its_default() {
+        let readme = include_str!("../README.md");
+        let command = Cli::command();
+        let run = command.find_subcommand("run").unwrap();
+        for argument in run.get_arguments().filter(|argument| argument.get_id() != "help") {
+            let row = format!("| `--{} ", argument.get_long().unwrap());
+            let row = readme.lines().find(|line| line.starts_with(&row)).unwrap_or_else(|| panic!("no row {row}"));
+            assert!(row.contains(argument.get_env().unwrap().to_str().unwrap()), "{row}");
+            if let [default] = argument.get_default_values() {
+                assert!(row.contains(default.to_str().unwrap()), "{row}");
+            }
+        }
+    }
+
+    #[test]
     fn times_are_read_as_people_write_them() {
         for (text, seconds) in [("30", 30), ("30s", 30), ("4m", 240), ("1h30m", 5400)] {
             assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
