@@ -87,7 +87,7 @@ fn strip(object: &mut RunObject) {
     }
 }
 
-/// What of an object calls for a look. Its status does not: we wrote it.
+/// What of an object calls for a look. Its status does not, for we wrote it; unless somebody has wiped it.
 #[expect(clippy::unnecessary_wraps, reason = "the shape a predicate has")]
 fn what_matters(object: &RunObject) -> Option<u64> {
     let metadata = &object.metadata;
@@ -98,6 +98,7 @@ fn what_matters(object: &RunObject) -> Option<u64> {
     metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER).hash(&mut hash);
     object.annotation(RERUN_ANNOTATION).hash(&mut hash);
     object.annotation(START_ANNOTATION).hash(&mut hash);
+    object.status.as_ref().is_some_and(|status| status.run_key.is_some()).hash(&mut hash);
     Some(hash.finish())
 }
 
@@ -129,13 +130,13 @@ mod tests {
     }
 
     #[test]
-    fn our_own_status_writes_call_for_no_look_and_commands_do() {
-        let plain = object(json!({"uid": "u", "generation": 1}), json!({}));
-        let hash = what_matters(&plain);
-        assert_eq!(
-            what_matters(&object(json!({"uid": "u", "generation": 1, "labels": {"a": "b"}}), json!({"runId": "1"}))),
-            hash
-        );
+    fn our_own_status_writes_call_for_no_look_and_commands_and_wiping_do() {
+        let begun = json!({"runKey": "v1:0"});
+        let hash = what_matters(&object(json!({"uid": "u", "generation": 1}), begun.clone()));
+        let written = json!({"runKey": "v1:1", "runId": "1"});
+        assert_eq!(what_matters(&object(json!({"uid": "u", "generation": 1, "labels": {"a": "b"}}), written)), hash);
+        let wiped = json!({"observedGeneration": -1});
+        assert_ne!(what_matters(&object(json!({"uid": "u", "generation": 1}), wiped)), hash);
         for changed in [
             json!({"uid": "v", "generation": 1}),
             json!({"uid": "u", "generation": 2}),
@@ -143,7 +144,7 @@ mod tests {
             json!({"uid": "u", "generation": 1, "finalizers": ["dbrun.dev/run"]}),
             json!({"uid": "u", "generation": 1, "annotations": {"dbrun.dev/rerun-requested-at": "1"}}),
         ] {
-            assert_ne!(what_matters(&object(changed.clone(), json!({}))), hash, "{changed}");
+            assert_ne!(what_matters(&object(changed.clone(), begun.clone())), hash, "{changed}");
         }
     }
 
