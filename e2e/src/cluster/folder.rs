@@ -1,5 +1,5 @@
-//! The folder of one control plane: data, certificates, logs. It is removed when nobody uses it any more, even when this process
-//! is killed.
+//! The folder of one control plane (data, certificates, logs) or of another process on a leash. It is removed when nobody uses
+//! it any more, even when this process is killed.
 //!
 //! As in `leash`, a shell waits for the end of a pipe. This pipe is also held by the shell of every process that works in the
 //! folder, so the removal cannot run into files still being written.
@@ -17,7 +17,7 @@ use super::error::Error;
 const SHELL: &str = r#"cat >/dev/null; rm -rf "$1""#;
 
 /// A folder that only its owner may read: it holds the keys of the control plane.
-pub(super) struct Folder {
+pub(crate) struct Folder {
     path: PathBuf,
     shell: Child,
     /// `None` once it is let go.
@@ -26,7 +26,7 @@ pub(super) struct Folder {
 
 impl Folder {
     /// Creates one among the temporary files. The name is short because paths of Unix sockets must be (104 bytes on macOS).
-    pub(super) fn create() -> Result<Self, Error> {
+    pub(crate) fn create() -> Result<Self, Error> {
         let folder = tempfile::Builder::new()
             .prefix("control-plane-")
             .tempdir()
@@ -45,16 +45,16 @@ impl Folder {
         Ok(Self { path: folder.keep(), shell, use_of_it })
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(super) fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
     /// To be held by a process as long as it uses the folder.
-    pub(super) fn in_use(&self) -> io::Result<Stdio> {
+    pub(crate) fn in_use(&self) -> io::Result<Stdio> {
         let use_of_it = self.use_of_it.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
         Ok(use_of_it.as_fd().try_clone_to_owned()?.into())
     }

@@ -46,17 +46,17 @@ exit "$status"
 const LOG_LINES: usize = 25;
 
 /// How to start a program.
-pub(super) struct Launch {
+pub(crate) struct Launch {
     /// Names its log (`NAME.log`) and the file with its process id (`NAME.pid`).
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// The executable.
-    pub(super) program: PathBuf,
+    pub(crate) program: PathBuf,
     /// Its arguments.
-    pub(super) arguments: Vec<OsString>,
+    pub(crate) arguments: Vec<OsString>,
 }
 
 /// A process that ends with this one at the latest.
-pub(super) struct Leash {
+pub(crate) struct Leash {
     name: &'static str,
     log: PathBuf,
     shell: Child,
@@ -67,7 +67,7 @@ pub(super) struct Leash {
 
 impl Leash {
     /// Starts a program with its log and process id in `folder`.
-    pub(super) fn start(launch: &Launch, folder: &Folder) -> Result<Self, Error> {
+    pub(crate) fn start(launch: &Launch, folder: &Folder) -> Result<Self, Error> {
         let log = folder.file(&format!("{}.log", launch.name));
         let start_error = || Error::system("start", &launch.program);
         let mut shell = Command::new("sh")
@@ -93,7 +93,7 @@ impl Leash {
     }
 
     /// Fails if the process has ended.
-    pub(super) fn check(&mut self) -> Result<(), Error> {
+    pub(crate) fn check(&mut self) -> Result<(), Error> {
         match self.shell.try_wait().map_err(Error::system("watch", self.name))? {
             None => Ok(()),
             Some(status) => Err(self.ended(status)),
@@ -101,7 +101,7 @@ impl Leash {
     }
 
     /// Sends a signal ("STOP", "CONT", "TERM") and returns when it is sent.
-    pub(super) fn signal(&mut self, signal: &'static str) -> Result<(), Error> {
+    pub(crate) fn signal(&mut self, signal: &'static str) -> Result<(), Error> {
         self.check()?;
         let sent = match &mut self.orders {
             Some(orders) => writeln!(orders, "{signal}"),
@@ -111,9 +111,19 @@ impl Leash {
         Ok(())
     }
 
+    /// Waits until the process ends on its own; how it ended.
+    pub(crate) fn wait(&mut self) -> Result<ExitStatus, Error> {
+        self.shell.wait().map_err(Error::system("watch", self.name))
+    }
+
+    /// Its log so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_else(|error| format!("(cannot be read: {error})"))
+    }
+
     /// The end of its log.
-    pub(super) fn log_end(&self) -> String {
-        let log = fs::read_to_string(&self.log).unwrap_or_else(|error| format!("(cannot be read: {error})"));
+    pub(crate) fn log_end(&self) -> String {
+        let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
     }

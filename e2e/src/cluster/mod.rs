@@ -37,6 +37,10 @@ pub use self::{
     error::Error,
     namespace::TestNamespace,
 };
+pub(crate) use self::{
+    folder::Folder,
+    leash::{Launch, Leash},
+};
 
 /// The cluster that all tests of this process share; the first that asks starts it.
 ///

@@ -1,30 +1,31 @@
 //! A stage for tests of the whole operator: a namespace on a real API server, a fake workspace over TLS, the objects that
-//! connect the two, and operators that are started, stopped and killed.
+//! connect the two, and operators that are started, stopped and killed. When a wait ends in vain, the failure shows the
+//! object and what the workspace was asked.
 
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::time::Duration;
+mod history;
+mod operators;
 
 use databricks_run_operator::api::crd::crds_yaml;
 use databricks_run_operator::api::run::RunObject;
 use databricks_run_operator::api::workspace::WorkspaceObject;
-use databricks_run_operator::controller::{Options, Pulse, operate};
-use databricks_run_operator::databricks::host_policy::HostPolicy;
-use databricks_run_operator::telemetry::Metrics;
+use databricks_run_operator::controller;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::GroupVersionKind;
 use kube::discovery::ApiResource;
-use kube::{Api, Client, Config, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 
+pub use self::history::History;
+pub use self::operators::{Operator, OperatorProcess, options};
+
 use crate::cluster::{self, Cluster, TestNamespace};
-use crate::wait::wait_for;
+use crate::wait::{eventually, try_wait_for, wait_for, wait_gone};
 use crate::workspace::{self, Workspace};
+
+/// How many times faster than written the fake's runs go: a run is over before its second poll.
+const SPEED: u32 = 5;
 
 /// Name of the workspace object of every stage.
 pub const WORKSPACE: &str = "prod";
@@ -41,7 +42,7 @@ pub struct Stage {
     pub client: Client,
 }
 
-#[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "a stage that cannot be set up fails the test")]
+#[expect(clippy::expect_used, clippy::missing_panics_doc, clippy::panic, reason = "a stage that fails fails the test")]
 impl Stage {
     /// Sets one up, with Secret, CA and `DatabricksWorkspace` in place.
     pub async fn set(prefix: &str) -> Self {
@@ -52,7 +53,7 @@ impl Stage {
 
     /// Sets one up on the shared control plane, without any object in it.
     pub async fn bare(prefix: &str) -> Self {
-        Self::on(cluster::shared().await, prefix, workspace::Options::default()).await
+        Self::on(cluster::shared().await, prefix, workspace::Options::default().speed(SPEED)).await
     }
 
     /// Sets one up on this cluster with this workspace, without any object in it.
@@ -135,8 +136,51 @@ impl Stage {
 
     /// Waits until a run's status satisfies this.
     pub async fn until(&self, name: &str, what: &str, holds: impl Fn(&RunView) -> bool) -> RunView {
-        let object = wait_for(&self.runs(), name, what, |object: &RunObject| holds(&RunView(object.clone()))).await;
-        RunView(object)
+        let condition = |object: &RunObject| holds(&RunView(object.clone()));
+        match try_wait_for(&self.runs(), name, what, condition).await {
+            Ok(object) => RunView(object),
+            Err(timed_out) => panic!("{timed_out}\nthe workspace was asked:\n{}", self.databricks.story()),
+        }
+    }
+
+    /// Waits until a condition of a run has this reason.
+    pub async fn until_reason(&self, name: &str, kind: &str, reason: &str) -> RunView {
+        self.until(name, &format!("{kind} because of {reason}"), |run| run.reason(kind) == reason).await
+    }
+
+    /// Waits until Databricks is known to execute a run.
+    pub async fn running(&self, name: &str) -> RunView {
+        self.until(name, "running", |run| run.text("state") == "Running").await
+    }
+
+    /// Waits until the workspace object's `Ready` is as given, with this reason.
+    pub async fn workspace_ready(&self, status: &str, reason: &str) -> WorkspaceObject {
+        let holds = |object: &WorkspaceObject| {
+            let conditions = object.status.iter().flat_map(|status| &status.conditions);
+            conditions.into_iter().any(|it| it.type_ == "Ready" && it.status == status && it.reason == reason)
+        };
+        wait_for(&self.workspaces(), WORKSPACE, &format!("Ready={status} because of {reason}"), holds).await
+    }
+
+    /// Waits until a run's object is no more.
+    pub async fn gone(&self, name: &str) {
+        wait_gone(&self.runs(), name).await;
+    }
+
+    /// Waits until so many runs were started in the workspace, which holds before anybody knows their ids.
+    pub async fn until_started(&self, count: usize) {
+        eventually("runs to be started in the workspace", async || match self.databricks.runs_started() {
+            started if started == count => Ok(()),
+            started => Err(format!("{started} instead of {count}:\n{}", self.databricks.story())),
+        })
+        .await;
+    }
+
+    /// Fails unless exactly so many runs were ever started, and no two requests with one token were under way at once.
+    pub fn assert_started_once_each(&self, runs: usize) {
+        let story = self.databricks.story();
+        assert_eq!(self.databricks.runs_started(), runs, "runs in the workspace, which was asked:\n{story}");
+        assert!(self.databricks.overlaps().is_empty(), "two requests of one token were under way at once:\n{story}");
     }
 
     /// Waits until a run has finished, and nothing of the operator holds it.
@@ -147,6 +191,27 @@ impl Stage {
     /// A run as it is now.
     pub async fn now(&self, name: &str) -> RunView {
         RunView(self.runs().get(name).await.expect("the run is there"))
+    }
+
+    /// Follows a run's object from now on, version by version.
+    #[must_use]
+    pub fn history(&self, name: &str) -> History {
+        History::of(self.runs(), name)
+    }
+
+    /// The object and what the workspace was asked, for messages of failed tests.
+    #[must_use]
+    pub fn story(&self, run: &RunView) -> String {
+        format!("{:#}\nthe workspace was asked:\n{}", run.status(), self.databricks.story())
+    }
+
+    /// What `kubectl` says in this namespace; it must succeed.
+    pub async fn kubectl(&self, arguments: &[&str]) -> String {
+        let output = self.cluster.kubectl_command(arguments).arg("--namespace").arg(&*self.namespace).output().await;
+        let output = output.expect("kubectl can be started");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "kubectl {arguments:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
+        said
     }
 
     /// Sets an annotation of a run.
@@ -171,10 +236,25 @@ impl Stage {
         events.iter().filter(|event| about(event).as_deref() == Some(name)).map(told).collect()
     }
 
+    /// Waits until an event about this object tells this.
+    pub async fn event(&self, name: &str, told: &str) -> String {
+        eventually(&format!("an event about {name} with \"{told}\""), async || {
+            let events = self.events(name).await;
+            events.iter().find(|event| event.contains(told)).cloned().ok_or_else(|| format!("only {events:#?}"))
+        })
+        .await
+    }
+
     /// An operator in this process, for this namespace.
     pub async fn operator(&self) -> Operator {
-        let config = config(self.cluster.kubeconfig_path()).await;
-        Operator::start(config, options(&self.namespace))
+        self.operator_with(|_| ()).await
+    }
+
+    /// The same, with other options.
+    pub async fn operator_with(&self, edit: impl FnOnce(&mut controller::Options)) -> Operator {
+        let mut options = options(&self.namespace);
+        edit(&mut options);
+        Operator::start(operators::config(self.cluster.kubeconfig_path()).await, options)
     }
 
     /// An operator as a process of its own, for this namespace.
@@ -233,136 +313,5 @@ impl RunView {
     ) -> String {
         let conditions = self.0.status.iter().flat_map(|status| &status.conditions);
         conditions.into_iter().find(|condition| condition.type_ == kind).map(part).unwrap_or_default()
-    }
-}
-
-/// Options of an operator for tests: one namespace, the loopback address allowed, short deadlines.
-#[must_use]
-#[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "a fixed text that parses")]
-pub fn options(namespace: &str) -> Options {
-    Options {
-        namespaces: vec![namespace.to_owned()],
-        hosts: HostPolicy::new(["127.0.0.1"]).expect("an address may be allowed"),
-        requests_per_second: 100.0,
-        submit_timeout: Duration::from_secs(2),
-        deletion_deadline: Duration::from_mins(4),
-        instance: format!("test_{:016x}", rand::random::<u64>()),
-    }
-}
-
-#[expect(clippy::expect_used, reason = "a kubeconfig that cannot be read fails the test")]
-async fn config(kubeconfig: &Path) -> Config {
-    let kubeconfig = Kubeconfig::read_from(kubeconfig).expect("the kubeconfig can be read");
-    let options = KubeConfigOptions::default();
-    Config::from_custom_kubeconfig(kubeconfig, &options).await.expect("the kubeconfig can be used")
-}
-
-/// An operator in this process, on a runtime of its own, as it would be in a process of its own.
-pub struct Operator {
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
-    /// What it counts.
-    pub metrics: Arc<Metrics>,
-}
-
-#[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "an operator that cannot start fails the test")]
-impl Operator {
-    /// Starts one.
-    #[must_use]
-    pub fn start(config: Config, options: Options) -> Self {
-        let (stop, stopped) = oneshot::channel::<()>();
-        let metrics = Arc::new(Metrics::new());
-        let counted = Arc::clone(&metrics);
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-            let stop = async move { drop(stopped.await) };
-            let work = operate(config, options, counted, NoProbes, stop);
-            runtime.expect("a runtime").block_on(work).expect("the operator works until it is stopped");
-        });
-        Self { stop: Some(stop), thread: Some(thread), metrics }
-    }
-
-    /// Stops it as SIGTERM would, and waits for its end.
-    pub fn stop(mut self) {
-        self.end();
-    }
-
-    fn end(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // A thread that panicked has said so itself, and the test fails by what it waits for.
-            let _ = thread.join();
-        }
-    }
-}
-
-impl Drop for Operator {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-/// Nobody probes an operator within a test.
-struct NoProbes;
-
-impl Pulse for NoProbes {
-    fn beat(&self) {}
-
-    fn ready(&self) {}
-}
-
-/// An operator as a process of its own; killed when dropped.
-pub struct OperatorProcess(Child);
-
-#[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "an operator that cannot start fails the test")]
-impl OperatorProcess {
-    /// Starts one; `flags` come after those of every test.
-    #[must_use]
-    pub fn start(program: &str, kubeconfig: &Path, namespace: &str, flags: &[&str]) -> Self {
-        let child = Command::new(program)
-            .args(["run", "--namespace", namespace, "--allowed-host", "127.0.0.1", "--submit-timeout", "2s"])
-            .args([
-                "--health-address",
-                "127.0.0.1:0",
-                "--metrics-address",
-                "127.0.0.1:0",
-                "--requests-per-second",
-                "100",
-            ])
-            .args(flags)
-            .env("KUBECONFIG", kubeconfig)
-            .stdin(Stdio::null())
-            .spawn()
-            .expect("the operator can be started");
-        Self(child)
-    }
-
-    /// Its process id.
-    #[must_use]
-    pub fn id(&self) -> u32 {
-        self.0.id()
-    }
-
-    /// Kills it, as the kernel would, and waits until it is gone.
-    pub fn kill(mut self) {
-        self.end();
-    }
-
-    /// Asks it to stop (SIGTERM) and waits for its end; whether it ended well.
-    #[must_use]
-    pub fn terminate(mut self) -> bool {
-        let asked = Command::new("kill").arg(self.0.id().to_string()).status();
-        asked.is_ok_and(|status| status.success()) && self.0.wait().is_ok_and(|status| status.success())
-    }
-
-    fn end(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Drop for OperatorProcess {
-    fn drop(&mut self) {
-        self.end();
     }
 }

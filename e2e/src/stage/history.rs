@@ -1,0 +1,46 @@
+//! What became of an object, version by version: some rules are about what must never be seen, however briefly.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use databricks_run_operator::api::run::RunObject;
+use futures::StreamExt;
+use kube::Api;
+use kube::runtime::watcher::watch_object;
+use tokio::task::JoinHandle;
+
+use super::RunView;
+
+/// The versions of one run's object since [`super::Stage::history`] was called.
+pub struct History {
+    seen: Arc<Mutex<Vec<RunView>>>,
+    watch: JoinHandle<()>,
+}
+
+impl History {
+    pub(super) fn of(runs: Api<RunObject>, name: &str) -> Self {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (kept, name) = (Arc::clone(&seen), name.to_owned());
+        let watch = tokio::spawn(async move {
+            let mut versions = std::pin::pin!(watch_object(runs, &name));
+            while let Some(version) = versions.next().await {
+                // A watch that breaks off is taken up again by itself.
+                if let Ok(Some(object)) = version {
+                    kept.lock().unwrap_or_else(PoisonError::into_inner).push(RunView(object));
+                }
+            }
+        });
+        Self { seen, watch }
+    }
+
+    /// The versions so far.
+    #[must_use]
+    pub fn so_far(&self) -> Vec<RunView> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for History {
+    fn drop(&mut self) {
+        self.watch.abort();
+    }
+}

@@ -1,0 +1,150 @@
+//! Operators that are started, stopped and killed: in this process, or as a process of their own.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use databricks_run_operator::controller::{Options, Pulse, operate};
+use databricks_run_operator::databricks::host_policy::HostPolicy;
+use databricks_run_operator::telemetry::Metrics;
+use kube::Config;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use tokio::sync::oneshot;
+
+use crate::cluster::{Folder, Launch, Leash};
+use crate::wait::eventually;
+
+/// Options of an operator for tests: one namespace, the loopback address allowed, short deadlines.
+#[must_use]
+#[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "a fixed text that parses")]
+pub fn options(namespace: &str) -> Options {
+    Options {
+        namespaces: vec![namespace.to_owned()],
+        hosts: HostPolicy::new(["127.0.0.1"]).expect("an address may be allowed"),
+        requests_per_second: 100.0,
+        submit_timeout: Duration::from_secs(2),
+        deletion_deadline: Duration::from_mins(4),
+        instance: format!("test_{:016x}", rand::random::<u64>()),
+    }
+}
+
+#[expect(clippy::expect_used, reason = "a kubeconfig that cannot be read fails the test")]
+pub(super) async fn config(kubeconfig: &Path) -> Config {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig).expect("the kubeconfig can be read");
+    let options = KubeConfigOptions::default();
+    Config::from_custom_kubeconfig(kubeconfig, &options).await.expect("the kubeconfig can be used")
+}
+
+/// An operator in this process, on a runtime of its own, as it would be in a process of its own.
+pub struct Operator {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+    /// What it counts.
+    pub metrics: Arc<Metrics>,
+}
+
+#[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "an operator that cannot start fails the test")]
+impl Operator {
+    /// Starts one.
+    #[must_use]
+    pub fn start(config: Config, options: Options) -> Self {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let metrics = Arc::new(Metrics::new());
+        let counted = Arc::clone(&metrics);
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+            let stop = async move { drop(stopped.await) };
+            let work = operate(config, options, counted, NoProbes, stop);
+            runtime.expect("a runtime").block_on(work).expect("the operator works until it is stopped");
+        });
+        Self { stop: Some(stop), thread: Some(thread), metrics }
+    }
+
+    /// Stops it as SIGTERM would, and waits for its end.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has said so itself, and the test fails by what it waits for.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Nobody probes an operator within a test.
+struct NoProbes;
+
+impl Pulse for NoProbes {
+    fn beat(&self) {}
+
+    fn ready(&self) {}
+}
+
+/// An operator as a process of its own; killed when dropped, and with this process at the latest.
+pub struct OperatorProcess {
+    leash: Leash,
+    /// Of its log; gone when the process is.
+    _folder: Folder,
+}
+
+#[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "an operator that cannot start fails the test")]
+impl OperatorProcess {
+    /// Starts one; what `flags` say goes before what every test says.
+    #[must_use]
+    pub fn start(program: &str, kubeconfig: &Path, namespace: &str, flags: &[&str]) -> Self {
+        let mut assignment = OsString::from("KUBECONFIG=");
+        assignment.push(kubeconfig);
+        // In the environment, so that a flag can say otherwise.
+        let of_every_test = [
+            "DBRUN_ALLOWED_HOST=127.0.0.1",
+            "DBRUN_HEALTH_ADDRESS=127.0.0.1:0",
+            "DBRUN_METRICS_ADDRESS=127.0.0.1:0",
+            "DBRUN_REQUESTS_PER_SECOND=100",
+            "DBRUN_SUBMIT_TIMEOUT=2s",
+            program,
+            "run",
+            "--namespace",
+            namespace,
+        ];
+        let mut arguments = vec![assignment];
+        arguments.extend(of_every_test.iter().chain(flags).map(OsString::from));
+        let folder = Folder::create().expect("a folder can be made");
+        let leash = Leash::start(&Launch { name: "operator", program: "env".into(), arguments }, &folder);
+        Self { leash: leash.expect("the operator can be started"), _folder: folder }
+    }
+
+    /// Waits until it has logged this; fails with the end of its log.
+    pub async fn logs(&self, text: &str) {
+        eventually(&format!("the operator to log \"{text}\""), async || {
+            let log = self.leash.log();
+            if log.contains(text) { Ok(()) } else { Err(log) }
+        })
+        .await;
+    }
+
+    /// Kills it (SIGKILL) and waits until it is gone.
+    pub fn kill(self) {
+        drop(self);
+    }
+
+    /// Asks it to stop (SIGTERM).
+    pub fn terminate(&mut self) {
+        self.leash.signal("TERM").expect("the operator runs and can be asked");
+    }
+
+    /// Waits for its end; whether it ended well.
+    #[must_use]
+    pub fn ended_well(mut self) -> bool {
+        self.leash.wait().expect("the operator can be waited for").success()
+    }
+}
