@@ -1,3 +1,40 @@
-//! The whole operator against a real API server and the fake workspace over TLS.
+//! The whole operator against a real API server and the fake workspace over TLS. Each test has a namespace, a workspace and
+//! operators of its own.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test says what went wrong by panicking")]
 
+mod bad_input;
+mod conditions;
+mod deletion;
+mod exactly_once;
+mod kubectl;
+mod outage;
+mod requests;
+mod restart;
+mod trust;
+mod undecodable;
 mod verdict;
+mod waiting;
+mod writes;
+
+use serde_json::{Value, json};
+
+/// A spec that runs a saved job.
+pub(crate) fn run_now(job_id: i64) -> Value {
+    json!({"runNow": {"job_id": job_id}})
+}
+
+/// The same with a parameter, which makes it another request.
+pub(crate) fn run_now_with(job_id: i64, name: &str, value: &str) -> Value {
+    json!({"runNow": {"job_id": job_id, "job_parameters": {name: value}}})
+}
+
+/// A spec that runs these tasks once.
+#[expect(clippy::needless_pass_by_value, reason = "reads better where it is called")]
+pub(crate) fn submit(name: &str, tasks: Value) -> Value {
+    json!({"submit": {"run_name": name, "tasks": tasks}})
+}
+
+/// A notebook task on serverless compute. The last part of the path says what it does.
+pub(crate) fn notebook(key: &str, path: &str) -> Value {
+    json!({"task_key": key, "notebook_task": {"notebook_path": path}})
+}

@@ -1,0 +1,62 @@
+//! Operators that are killed or stopped at the worst moment, and those that come after them.
+
+use e2e::stage::Stage;
+use e2e::workspace::{Fault, Kind, Operation};
+
+use crate::{run_now, run_now_with};
+
+const OPERATOR: &str = env!("CARGO_BIN_EXE_operator");
+
+#[tokio::test]
+async fn a_run_started_by_a_killed_operator_is_followed_before_an_edit_starts_another() {
+    let stage = Stage::set("killed").await;
+    let job = stage.databricks.job("nightly").id();
+    stage.databricks.fault(Fault::on(Operation::RunNow, Kind::HoldAnswer).once());
+    let operator = stage.process(OPERATOR, &[]);
+    stage.apply(&stage.run("once", run_now_with(job, "day", "1"))).await;
+    stage.until_started(1).await;
+    operator.kill();
+    stage.databricks.clear_faults();
+    stage.apply(&stage.run("once", run_now_with(job, "day", "2"))).await;
+    let _next = stage.process(OPERATOR, &[]);
+    let run = stage.finished("once").await;
+    stage.assert_started_once_each(2);
+    let runs = stage.databricks.runs();
+    let days: Vec<_> = runs.iter().map(|run| run.body["job_parameters"]["day"].clone()).collect();
+    assert_eq!(days, ["2", "1"], "newest first: {runs:#?}");
+    assert_eq!(run.text("runId"), runs[0].id.to_string(), "{}", stage.story(&run));
+    assert_eq!(run.status()["attempts"][0]["runId"], runs[1].id.to_string(), "{}", stage.story(&run));
+    assert!(runs[1].ended.unwrap() <= runs[0].started, "{runs:#?}");
+}
+
+#[tokio::test]
+async fn a_run_goes_on_while_no_operator_watches() {
+    let stage = Stage::set("unwatched").await;
+    let job = stage.databricks.job("nightly").running_forever().id();
+    let operator = stage.process(OPERATOR, &[]);
+    stage.apply(&stage.run("once", run_now(job))).await;
+    stage.running("once").await;
+    operator.kill();
+    stage.databricks.finish(stage.databricks.runs()[0].id);
+    let _next = stage.process(OPERATOR, &[]);
+    let run = stage.finished("once").await;
+    assert_eq!(run.text("state"), "Succeeded", "{}", stage.story(&run));
+    stage.assert_started_once_each(1);
+}
+
+#[tokio::test]
+async fn an_operator_that_is_asked_to_stop_writes_down_what_it_has_started() {
+    let stage = Stage::set("sigterm").await;
+    let job = stage.databricks.job("nightly").running_forever().id();
+    stage.databricks.fault(Fault::on(Operation::RunNow, Kind::HoldAnswer).once());
+    let mut operator = stage.process(OPERATOR, &["--submit-timeout", "30s"]);
+    stage.apply(&stage.run("once", run_now(job))).await;
+    stage.until_started(1).await;
+    operator.terminate();
+    operator.logs("stopping").await;
+    stage.databricks.clear_faults();
+    assert!(operator.ended_well());
+    let run = stage.now("once").await;
+    assert_eq!(run.text("runId"), stage.databricks.runs()[0].id.to_string(), "{}", stage.story(&run));
+    stage.assert_started_once_each(1);
+}
