@@ -65,6 +65,17 @@ async fn an_id_above_2_to_the_53_arrives_as_it_was_written() {
 }
 
 #[tokio::test]
+async fn a_continuous_job_is_restarted_once_and_told() {
+    let stage = Stage::set("continuous").await;
+    let job = stage.databricks.job("stream").continuous().id();
+    let _operator = stage.operator().await;
+    stage.apply(&stage.run("stream", json!({"runNow": {"job_id": job}}))).await;
+    let run = stage.finished("stream").await;
+    assert_eq!((run.text("state"), run.reason("Stalled")), ("Rejected".into(), "ContinuousJob".into()));
+    assert_eq!(stage.databricks.count(Operation::RunNow), 1, "{}", stage.story(&run));
+}
+
+#[tokio::test]
 async fn what_databricks_refuses_is_told_and_not_sent_again_until_it_changes() {
     let stage = Stage::set("rejected").await;
     let job = stage.databricks.job("nightly").id();

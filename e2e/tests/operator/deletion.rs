@@ -7,7 +7,7 @@ use e2e::wait::wait_gone;
 use e2e::workspace::{Fault, Kind, Operation};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
 use crate::run_now;
@@ -65,6 +65,23 @@ async fn an_object_deleted_while_its_run_is_being_started_leaves_no_run_behind()
     stage.delete("doomed").await;
     stage.databricks.clear_faults();
     stage.gone("doomed").await;
+    assert!(!stage.databricks.runs()[0].active, "{}", stage.databricks.story());
+    stage.assert_started_once_each(1);
+}
+
+#[tokio::test]
+async fn a_finalizer_that_somebody_took_off_a_live_run_is_put_back() {
+    let stage = Stage::set("stripped").await;
+    let job = stage.databricks.job("nightly").running_forever().id();
+    let _operator = stage.operator().await;
+    stage.apply(&stage.run("live", run_now(job))).await;
+    stage.running("live").await;
+    let stripped = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    let stripped = stage.runs().patch("live", &PatchParams::default(), &stripped).await.unwrap();
+    assert!(!stripped.is_held());
+    stage.until("live", "held again", |run| run.0.is_held()).await;
+    stage.delete("live").await;
+    stage.gone("live").await;
     assert!(!stage.databricks.runs()[0].active, "{}", stage.databricks.story());
     stage.assert_started_once_each(1);
 }

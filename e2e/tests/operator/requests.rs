@@ -81,6 +81,41 @@ async fn an_edit_while_a_run_is_live_waits_for_its_end() {
 }
 
 #[tokio::test]
+async fn an_edit_that_is_taken_back_before_the_run_has_ended_starts_nothing() {
+    let stage = Stage::set("taken-back").await;
+    let job = stage.databricks.job("nightly").running_forever().id();
+    let _operator = stage.operator().await;
+    stage.apply(&stage.run("edited", run_now(job))).await;
+    stage.running("edited").await;
+    for (generation, body) in [(2, run_now_with(job, "day", "2")), (3, run_now(job))] {
+        stage.apply(&stage.run("edited", body)).await;
+        stage.until("edited", "seen", |run| run.status()["observedGeneration"] == generation).await;
+    }
+    stage.databricks.finish(stage.databricks.runs()[0].id);
+    let run = stage.finished("edited").await;
+    assert_eq!(run.text("state"), "Succeeded", "{}", stage.story(&run));
+    stage.assert_started_once_each(1);
+}
+
+#[tokio::test]
+async fn a_rerun_token_that_is_there_at_creation_belongs_to_the_first_run() {
+    let stage = Stage::set("rerun-first").await;
+    let job = stage.databricks.job("nightly").id();
+    let _operator = stage.operator().await;
+    let mut object = stage.run("first", run_now(job));
+    object["metadata"]["annotations"] = json!({"dbrun.dev/rerun-requested-at": "monday"});
+    stage.apply(&object).await;
+    let run = stage.finished("first").await;
+    assert_eq!(run.text("lastHandledRerun"), "monday", "{}", stage.story(&run));
+    // Removing it asks for nothing, and neither does what is seen together with its removal.
+    object["metadata"]["annotations"] = json!({});
+    object["spec"]["output"] = json!({"maxBytes": 100});
+    stage.apply(&object).await;
+    stage.until("first", "seen again", |run| run.status()["observedGeneration"] == 2).await;
+    stage.assert_started_once_each(1);
+}
+
+#[tokio::test]
 async fn a_rerun_token_is_honoured_once() {
     let stage = Stage::set("rerun").await;
     let job = stage.databricks.job("nightly").id();

@@ -1,7 +1,10 @@
 //! Operators that are killed or stopped at the worst moment, and those that come after them.
 
+use std::time::Duration;
+
+use e2e::cluster::ControlPlane;
 use e2e::stage::Stage;
-use e2e::workspace::{Fault, Kind, Operation};
+use e2e::workspace::{Fault, Kind, Operation, Options};
 
 use crate::{run_now, run_now_with};
 
@@ -59,4 +62,39 @@ async fn an_operator_that_is_asked_to_stop_writes_down_what_it_has_started() {
     let run = stage.now("once").await;
     assert_eq!(run.text("runId"), stage.databricks.runs()[0].id.to_string(), "{}", stage.story(&run));
     stage.assert_started_once_each(1);
+}
+
+#[tokio::test]
+async fn a_standby_takes_over_what_a_killed_operator_has_sent() {
+    let stage = Stage::set("standby").await;
+    let job = stage.databricks.job("nightly").id();
+    stage.databricks.fault(Fault::on(Operation::RunNow, Kind::HoldAnswer).once());
+    let operator = stage.process(OPERATOR, &[]);
+    stage.apply(&stage.run("once", run_now(job))).await;
+    stage.until_started(1).await;
+    let _standby = stage.operator().await;
+    operator.kill();
+    let run = stage.finished("once").await;
+    assert_eq!(run.text("state"), "Succeeded", "{}", stage.story(&run));
+    stage.assert_started_once_each(1);
+}
+
+#[tokio::test]
+async fn a_run_id_that_the_api_server_cannot_take_is_written_when_it_is_back() {
+    let mut control_plane = ControlPlane::builder().without_controllers().start().await.unwrap();
+    let stage = Stage::on(control_plane.cluster(), "no-store", Options::default().speed(5)).await;
+    stage.connect().await;
+    let job = stage.databricks.job("nightly").id();
+    stage.databricks.fault(Fault::on(Operation::RunNow, Kind::HoldAnswer).once());
+    let _operator = stage.operator_with(|options| options.submit_timeout = Duration::from_mins(1)).await;
+    stage.apply(&stage.run("once", run_now(job))).await;
+    stage.until_started(1).await;
+    control_plane.stop_api_server();
+    stage.databricks.clear_faults();
+    stage.databricks.wait_for_request(Operation::RunNow, |entry| entry.answered.is_some()).await.unwrap();
+    control_plane.start_api_server().await.unwrap();
+    let run = stage.finished("once").await;
+    assert_eq!(run.text("state"), "Succeeded", "{}", stage.story(&run));
+    stage.assert_started_once_each(1);
+    assert_eq!(stage.databricks.count(Operation::RunNow), 1, "{}", stage.databricks.story());
 }
