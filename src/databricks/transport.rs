@@ -243,7 +243,12 @@ fn not_sent_or_lost(error: &reqwest::Error) -> Error {
 fn in_words(error: &reqwest::Error) -> String {
     let mut cause: &(dyn StdError + 'static) = error;
     loop {
-        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let io = cause.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|io| io.kind() == std::io::ErrorKind::UnexpectedEof) {
+            // The TLS library's own words end in a link for programmers.
+            return "the connection was closed".to_owned();
+        }
+        let inner = io.and_then(std::io::Error::get_ref);
         if let Some(tls) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             return match tls {
                 rustls::Error::InvalidCertificate(_) => format!(
