@@ -205,7 +205,9 @@ pub struct CancelMemory {
 impl Memory {
     /// Takes note of what is seen of the run: an answer that has to be asked for again is believed only after a while.
     pub fn notice_reading(&mut self, run: RunId, reading: Option<&Reading>, now: Now) {
-        let doubtful = reading.and_then(|reading| reading.run.as_ref()).is_some_and(|run| is_doubtful(run));
+        let doubtful = reading
+            .and_then(|reading| reading.run.as_ref())
+            .is_some_and(|read| read.run_id == run && is_doubtful(read));
         self.doubtful_since = match self.doubtful_since.take() {
             known @ Some((of, _)) if doubtful && of == run => known,
             _ if doubtful => Some((run, now.mono)),

@@ -11,6 +11,7 @@ use super::memory::Memory;
 use crate::api::conditions::Reason;
 use crate::api::run::DatabricksRunSpec;
 use crate::api::status::{DatabricksRunStatus, WorkspacePin};
+use crate::databricks::ids::RunId;
 use crate::databricks::model::Run;
 
 /// This instant on both clocks.
@@ -160,5 +161,11 @@ impl<'a> Observed<'a> {
     #[must_use]
     pub fn status(&self) -> &'a DatabricksRunStatus {
         self.subject.status
+    }
+
+    /// What was read of this run; what was read of another, such as the one before it, says nothing.
+    #[must_use]
+    pub fn reading_of(&self, run: RunId) -> Option<&'a Reading> {
+        self.reading.filter(|reading| reading.run.as_ref().is_none_or(|read| read.run_id == run))
     }
 }

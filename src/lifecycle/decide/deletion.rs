@@ -79,7 +79,7 @@ fn live(seen: &Observed<'_>, run: RunId, now: Now) -> Step {
         return release(vec![Announcement::normal(EventReason::RunOrphaned, &note)]);
     }
     let pin = pinned(seen);
-    if let Some(reading) = seen.reading {
+    if let Some(reading) = seen.reading_of(run) {
         if let Some(verdict) = gone(seen, reading, now) {
             return finish::without_run(seen, run, verdict, now);
         }

@@ -33,7 +33,7 @@ pub(super) fn decide(seen: &Observed<'_>, run: RunId, now: Now) -> Step {
         Ok(pin) => pin,
         Err((reason, message)) => return reconciling(seen, seen.status().clone(), reason, &message, None, now),
     };
-    let Some(reading) = seen.reading else { return nothing_new(seen, now) };
+    let Some(reading) = seen.reading_of(run) else { return nothing_new(seen, now) };
     if let Some(verdict) = gone(seen, reading, now) {
         return finish::without_run(seen, run, verdict, now);
     }

@@ -196,6 +196,14 @@ fn after_the_end_the_verdict_is_final() {
 }
 
 #[test]
+fn what_was_read_of_another_run_says_nothing() {
+    let mut world = World::live(7);
+    world.polls(run(6).ended("TERMINATED", "SUCCESS"));
+    world.settles();
+    assert_eq!(world.status.completion_time, None);
+}
+
+#[test]
 fn outputs_that_cannot_be_read_do_not_delay_the_verdict() {
     let mut world = World::live(7);
     world.polls(run(7).ended("TERMINATED", "SUCCESS").with([task("main", 71).ended("TERMINATED", "SUCCESS")]));
