@@ -3,7 +3,7 @@
 use crate::api::conditions::Reason;
 use crate::api::status::DatabricksRunStatus;
 use crate::lifecycle::fixtures::run;
-use crate::lifecycle::step::{Effect, EventReason};
+use crate::lifecycle::step::{Effect, EventReason, MetadataChange, Step};
 use crate::lifecycle::world::World;
 
 fn copied() -> World {
@@ -88,6 +88,16 @@ fn a_lost_status_uses_its_serial_again_so_that_the_run_there_is_is_returned() {
     assert_eq!(world.starts(7), sent);
     world.settles();
     assert_eq!(world.status.run_id.as_deref(), Some("7"));
+}
+
+#[test]
+fn after_a_lost_status_the_finalizer_comes_first_although_the_mark_is_there() {
+    let mut world = World::of_a_job();
+    world.starts(7);
+    world.ends(run(7).ended("TERMINATED", "SUCCESS"));
+    world.settles();
+    world.status = DatabricksRunStatus::default();
+    assert_eq!(world.decides(), Step::Mark(MetadataChange::Hold { serial: 1 }));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use super::{Failure, Happens, View};
 use crate::api::conditions::Reason;
 use crate::api::status::WorkspacePin;
 use crate::databricks::error::Error;
+use crate::databricks::ids::RunId;
 use crate::lifecycle::fixtures::pin;
 use crate::lifecycle::step::{Effect, EventReason, Outcome, Step};
 use crate::lifecycle::world::{World, no_answer, not_connected, refused, unavailable};
@@ -202,8 +203,20 @@ impl Walk {
         }
     }
 
+    fn is_superfluous(&self, run: RunId) -> bool {
+        self.world.memory.superfluous.as_ref().is_some_and(|it| it.run == run)
+    }
+
     /// What may be asked for at all.
     fn check_effect(&self, effect: &Effect) {
+        let (Effect::FindJob { pin, .. }
+        | Effect::Submit { pin, .. }
+        | Effect::FindRun { pin, .. }
+        | Effect::Cancel { pin, .. }
+        | Effect::FetchOutputs { pin, .. }) = effect;
+        let superfluous = matches!(effect, Effect::Cancel { run, .. } if self.is_superfluous(*run));
+        let points_to = self.world.workspace.pin();
+        assert!(superfluous || points_to.is_some_and(|it| it.host == pin.host), "called where the workspace is not");
         match effect {
             Effect::Submit { serial, pin, body, token, .. } => {
                 let written = self.intents.get(serial).expect("a request without an intent before it");
@@ -214,7 +227,6 @@ impl Walk {
                 let serial = self.databricks.run(*run).serial;
                 assert_eq!(*pin, self.intents[&serial].1, "cancelled somewhere else");
                 let own = self.world.status.run_id.as_deref() == Some(run.to_string().as_str());
-                let superfluous = self.world.memory.superfluous.as_ref().is_some_and(|it| it.run == *run);
                 assert!(own != superfluous, "neither or both: {:?}", self.world.status);
                 assert!(superfluous || self.world.status.cancel.is_some(), "cancelled without a cause written before");
             }
