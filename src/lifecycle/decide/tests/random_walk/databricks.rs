@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::databricks::ids::{JobId, RunId};
 use crate::databricks::model::Run;
 use crate::lifecycle::fixtures::{run, task};
-use crate::lifecycle::step::{Effect, FoundRun, JobMatch, Outcome};
+use crate::lifecycle::step::{Effect, Fetched, FoundRun, JobMatch, Outcome};
 use crate::lifecycle::world::{not_found, refused};
 
 /// A run as Databricks knows it.
@@ -55,7 +55,10 @@ impl Databricks {
                 Outcome::Runs(Ok(listed.map(|(id, run)| FoundRun { run: RunId(*id), ended: !run.active() }).collect()))
             }
             Effect::FindJob { .. } => Outcome::Job(Ok(JobMatch::One(JobId(5)))),
-            Effect::FetchOutputs { .. } => Outcome::Outputs(Vec::new()),
+            Effect::FetchOutputs { tasks, .. } => {
+                let tasks = tasks.iter().map(|(_, task)| (*task, None)).collect();
+                Outcome::Outputs(Fetched { tasks, retry_in: None })
+            }
         }
     }
 

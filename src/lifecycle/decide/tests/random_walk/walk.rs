@@ -13,7 +13,7 @@ use crate::api::status::WorkspacePin;
 use crate::databricks::error::Error;
 use crate::databricks::ids::RunId;
 use crate::lifecycle::fixtures::pin;
-use crate::lifecycle::step::{Effect, EventReason, Outcome, Step};
+use crate::lifecycle::step::{Effect, EventReason, Fetched, Outcome, Step};
 use crate::lifecycle::world::{World, no_answer, not_connected, refused, unavailable};
 use crate::lifecycle::{IdempotencyToken, Memory, Phase, Reading, WorkspaceView, begin, settle};
 
@@ -171,7 +171,9 @@ impl Walk {
             Effect::Submit { .. } => Outcome::Submitted(Err(error)),
             Effect::FindRun { .. } => Outcome::Runs(Err(error)),
             Effect::Cancel { .. } => Outcome::Canceled(Err(error)),
-            Effect::FetchOutputs { .. } => Outcome::Outputs(Vec::new()),
+            Effect::FetchOutputs { .. } => {
+                Outcome::Outputs(Fetched { retry_in: Some(Duration::from_secs(1)), ..Fetched::default() })
+            }
         };
         self.world.answers(effect, outcome);
     }
