@@ -189,11 +189,15 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
         if let (lane, Some(wait)) = outcome.held_back() {
             self.metrics.limiter_waits(lane, wait);
         }
-        let superfluous = entry.memory.superfluous.is_some();
+        let superfluous = entry.memory.superfluous.as_ref().map(|superfluous| superfluous.run);
         settle(&mut entry.memory, effect, outcome, self.clock.now());
-        if superfluous && let Effect::Cancel { run, .. } = effect {
-            let note = format!("run {run} was started, but the object has gone on without it; it is being cancelled");
-            let announcement = Announcement { severity: Severity::Warning, reason: EventReason::RunOrphaned, note };
+        if let Effect::Cancel { run, .. } = effect
+            && superfluous == Some(*run)
+            && entry.memory.superfluous.is_none()
+        {
+            let note =
+                format!("run {run} was started, but the object has gone on without it; it has been told to stop");
+            let announcement = Announcement::warning(EventReason::RunOrphaned, &note);
             self.announce(place, object, std::slice::from_ref(&announcement)).await;
         }
     }
