@@ -8,8 +8,8 @@ use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 
-use super::operate::Operator;
 use super::ports::{Place, StoreError};
+use super::process::Operator;
 use super::reconcile::{Next, after_failure};
 use super::workspaces::Workspaces;
 use crate::api::run::RunObject;

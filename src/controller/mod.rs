@@ -11,6 +11,7 @@ mod observe;
 mod operate;
 mod perform;
 pub mod ports;
+mod process;
 mod reconcile;
 mod record;
 mod rounds;

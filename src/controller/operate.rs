@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use k8s_openapi::jiff::Timestamp;
 use kube::runtime::Controller;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Config};
@@ -18,18 +17,19 @@ use tokio::task::JoinSet;
 use super::connections::Connections;
 use super::kubernetes::Kubernetes;
 use super::looks::{after_run_failure, after_workspace_failure, look_at_run, look_at_workspace};
-use super::ports::{Clock, Place};
+use super::ports::Place;
+use super::process::{Calls, Clocks, Operator};
 use super::reconcile::Reconciler;
 use super::rounds::{distribute, retire, sweep, wake_waiting};
-use super::watch::{self, Complete, Watch};
+use super::watch::{self, Complete, Watch, all_known};
 use super::workspaces::Workspaces;
 use crate::api::run::RunObject;
 use crate::api::workspace::WorkspaceObject;
 use crate::databricks::host_policy::HostPolicy;
 use crate::databricks::limiters::Limiters;
-use crate::databricks::observer::{Call, Observer, Operation};
-use crate::lifecycle::{Now, Settings};
-use crate::poller::{self, SystemClock};
+use crate::databricks::observer::Observer;
+use crate::lifecycle::Settings;
+use crate::poller::SystemClock;
 use crate::telemetry::Metrics;
 
 /// What the operator is started with.
@@ -73,34 +73,6 @@ pub trait Pulse: Send + Sync + 'static {
 const BEAT: Duration = Duration::from_secs(1);
 /// Wakes of pollers that wait for the controllers.
 const WAKES: usize = 1024;
-
-/// The machine's clocks, shared with the pollers so that their instants compare.
-#[derive(Clone, Copy)]
-pub(super) struct Clocks(SystemClock);
-
-impl Clock for Clocks {
-    fn now(&self) -> Now {
-        let now = poller::Clock::now(&self.0);
-        Now { wall: Timestamp::try_from(now.wall).unwrap_or_default(), mono: now.monotonic }
-    }
-}
-
-/// Tells the metrics of calls to Databricks.
-struct Calls(Arc<Metrics>);
-
-impl Observer for Calls {
-    fn call(&self, call: &Call) {
-        let operation = call.operation.as_str();
-        let duration = (!call.duration.is_zero()).then_some(call.duration);
-        self.0.api_called(operation, call.outcome, call.http_status, duration);
-        if call.operation == Operation::Token {
-            self.0.token_refreshed(call.outcome);
-        }
-    }
-}
-
-/// The reconciler for real.
-pub(super) type Operator = Reconciler<Kubernetes, Arc<Connections>, Clocks>;
 
 /// Works until `stop` ends; then no new effect begins, and what is under way is finished and written.
 pub async fn operate(
@@ -271,14 +243,6 @@ fn start(
         }
     });
     (runs, complete)
-}
-
-/// Ends when everything has been listed.
-pub(super) async fn all_known(complete: Vec<Complete>) {
-    for mut complete in complete {
-        // Fails only when the watch is gone, and then the process ends anyway.
-        let _ = complete.wait_for(|known| *known).await;
-    }
 }
 
 fn tokio_stream<T: Send + 'static>(receiver: mpsc::Receiver<T>) -> impl futures::Stream<Item = T> + Send + 'static {

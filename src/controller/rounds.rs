@@ -10,9 +10,9 @@ use tokio::sync::mpsc;
 
 use super::connections::Connections;
 use super::looks::place_of;
-use super::operate::{Operator, all_known};
 use super::ports::Place;
-use super::watch::Complete;
+use super::process::Operator;
+use super::watch::{Complete, all_known};
 use crate::api::run::RunObject;
 use crate::api::workspace::WorkspaceObject;
 use crate::telemetry::Metrics;

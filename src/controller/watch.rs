@@ -27,6 +27,14 @@ pub(super) struct Watch<K: Resource<DynamicType = ()> + 'static, S> {
 /// Becomes true once everything has been listed. (A store's own `wait_until_ready` wakes only one of those who wait.)
 pub(super) type Complete = tokio::sync::watch::Receiver<bool>;
 
+/// Ends when everything has been listed.
+pub(super) async fn all_known(complete: Vec<Complete>) {
+    for mut complete in complete {
+        // Fails only when the watch is gone, and then the process ends anyway.
+        let _ = complete.wait_for(|known| *known).await;
+    }
+}
+
 /// All runs of a namespace, or of all.
 pub(super) fn runs(
     client: Client,
