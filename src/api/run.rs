@@ -116,6 +116,11 @@ pub struct DatabricksRunSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
     pub job_name: Option<String>,
+    /// Any text; changing it asks for one more run, as the annotation `dbrun.dev/rerun-requested-at` does, but from the
+    /// manifest. Part of the run key. Example: `"2"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub rerun_token: Option<String>,
     /// What becomes of a live run when this object is deleted: `Cancel` (the default) cancels it and waits for its end;
     /// `Orphan` lets it go on in Databricks, unwatched.
     #[serde(default)]

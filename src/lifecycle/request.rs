@@ -29,6 +29,7 @@ pub struct Request<'a> {
     /// The job's name, where the body has no id.
     pub job_name: Option<&'a str>,
     workspace: &'a str,
+    rerun_token: Option<&'a str>,
 }
 
 impl<'a> Request<'a> {
@@ -40,7 +41,13 @@ impl<'a> Request<'a> {
             (None, Some(body)) => (Endpoint::Submit, &body.0),
             _ => return None,
         };
-        Some(Self { endpoint, body, job_name: spec.job_name.as_deref(), workspace: &spec.workspace_ref.name })
+        Some(Self {
+            endpoint,
+            body,
+            job_name: spec.job_name.as_deref(),
+            workspace: &spec.workspace_ref.name,
+            rerun_token: spec.rerun_token.as_deref(),
+        })
     }
 
     fn key_input<'b>(&self, rerun: Option<&'b str>) -> KeyInput<'b>
@@ -54,6 +61,7 @@ impl<'a> Request<'a> {
             workspace_name: self.workspace,
             job_name: self.job_name,
             rerun,
+            rerun_token: self.rerun_token,
         }
     }
 

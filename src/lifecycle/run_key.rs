@@ -51,6 +51,8 @@ pub struct KeyInput<'a> {
     pub job_name: Option<&'a str>,
     /// The last accepted token of the re-run annotation.
     pub rerun: Option<&'a str>,
+    /// `spec.rerunToken`.
+    pub rerun_token: Option<&'a str>,
 }
 
 /// How a stored key relates to a spec.
@@ -87,7 +89,7 @@ fn v1(input: &KeyInput<'_>) -> RunKey {
         "workspace": {"kind": input.workspace_kind, "name": input.workspace_name},
     });
     if let Some(members) = whole.as_object_mut() {
-        for (name, value) in [("jobName", input.job_name), ("rerun", input.rerun)] {
+        for (name, value) in [("jobName", input.job_name), ("rerun", input.rerun), ("rerunToken", input.rerun_token)] {
             if let Some(value) = value {
                 members.insert(name.to_owned(), value.into());
             }
@@ -209,6 +211,7 @@ mod tests {
             workspace_name: "prod",
             job_name: None,
             rerun: None,
+            rerun_token: None,
         }
     }
 
@@ -224,6 +227,7 @@ mod tests {
             input.workspace_name = case["workspace"].as_str().unwrap();
             input.job_name = case["jobName"].as_str();
             input.rerun = case["rerun"].as_str();
+            input.rerun_token = case["rerunToken"].as_str();
             assert_eq!(run_key(&input).as_str(), case["key"].as_str().unwrap(), "{case}");
             assert_eq!(compare(case["key"].as_str().unwrap(), &input), Comparison::Same);
         }
@@ -295,6 +299,8 @@ mod tests {
             KeyInput { workspace_kind: "ClusterDatabricksWorkspace", ..base },
             KeyInput { job_name: Some("nightly"), ..base },
             KeyInput { rerun: Some("1"), ..base },
+            KeyInput { rerun_token: Some("1"), ..base },
+            KeyInput { rerun_token: Some(""), ..base },
         ] {
             assert_ne!(run_key(&changed), run_key(&base), "{changed:?}");
         }

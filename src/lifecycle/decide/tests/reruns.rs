@@ -202,6 +202,16 @@ fn ten_past_requests_are_remembered() {
 }
 
 #[test]
+fn another_rerun_token_in_the_spec_is_another_request() {
+    let mut world = World::of_a_job();
+    world.edits(|spec| spec.rerun_token = Some("1".to_owned()));
+    succeeds(&mut world, 7);
+    assert_eq!(world.settles(), None);
+    world.edits(|spec| spec.rerun_token = Some("2".to_owned()));
+    assert_eq!(serial(&world.asks()), 2);
+}
+
+#[test]
 fn another_workspace_is_another_request() {
     let mut world = World::of_a_job();
     succeeds(&mut world, 7);
