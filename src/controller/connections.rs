@@ -6,12 +6,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use kube::runtime::reflector::{ObjectRef, Store};
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
 use super::ports::{Pace, Place, Remote};
 use crate::api::conditions::Reason;
 use crate::api::status::{Endpoint, WorkspacePin};
+use crate::api::workspace::{DatabricksWorkspaceSpec, WorkspaceObject};
 use crate::databricks::client::Client;
 use crate::databricks::error::{ApiError, Error};
 use crate::databricks::ids::{IdempotencyToken as WireToken, JobId, RunId};
@@ -78,6 +80,8 @@ type Follower = ((String, String), RunId);
 /// All connections of this process, by namespace and name of the workspace object.
 pub(super) struct Connections {
     map: Mutex<HashMap<(String, String), Connection>>,
+    /// The workspace objects there are: one that has no connection yet is not missing.
+    stores: Mutex<Vec<Store<WorkspaceObject>>>,
     /// Whose poller follows an object.
     followed: Mutex<HashMap<Place, Follower>>,
     clock: SystemClock,
@@ -87,11 +91,26 @@ pub(super) struct Connections {
 
 impl Connections {
     pub(super) fn new(clock: SystemClock, wakes: mpsc::Sender<Place>, metrics: Arc<Metrics>) -> Self {
-        Self { map: Mutex::default(), followed: Mutex::default(), clock, wakes, metrics }
+        Self { map: Mutex::default(), stores: Mutex::default(), followed: Mutex::default(), clock, wakes, metrics }
     }
 
     fn map(&self) -> MutexGuard<'_, HashMap<(String, String), Connection>> {
         self.map.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the objects of a watch known.
+    pub(super) fn know(&self, store: Store<WorkspaceObject>) {
+        self.stores.lock().unwrap_or_else(PoisonError::into_inner).push(store);
+    }
+
+    /// A workspace object that is there, although nobody has looked at it yet.
+    fn unconnected(&self, namespace: &str, name: &str) -> WorkspaceView {
+        let object = ObjectRef::new(name).within(namespace);
+        let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        match stores.iter().find_map(|store| store.get(&object)) {
+            Some(object) => WorkspaceView::Unchecked { pin: pin_of(name, object.spec().ok().as_ref()) },
+            None => WorkspaceView::Missing,
+        }
     }
 
     fn followed(&self) -> MutexGuard<'_, HashMap<Place, Follower>> {
@@ -187,6 +206,20 @@ impl Connections {
     }
 }
 
+/// Where a workspace object points; nowhere if its spec cannot be read.
+pub(super) fn pin_of(name: &str, spec: Option<&DatabricksWorkspaceSpec>) -> WorkspacePin {
+    let pin = WorkspacePin { kind: "DatabricksWorkspace".to_owned(), name: name.to_owned(), ..WorkspacePin::default() };
+    match spec {
+        Some(spec) => WorkspacePin {
+            host: spec.host.trim_end_matches('/').to_owned(),
+            workspace_id: spec.workspace_id.clone(),
+            jobs_api_version: spec.jobs_api_version.as_str().to_owned(),
+            ..pin
+        },
+        None => pin,
+    }
+}
+
 fn version(pin: &WorkspacePin) -> Result<JobsApiVersion, Error> {
     pin.jobs_api_version.parse().map_err(|error: crate::databricks::settings::UnknownJobsApiVersion| {
         Error::Rejected(ApiError { message: error.to_string(), ..ApiError::default() })
@@ -211,7 +244,9 @@ impl Runs for Followed {
 impl Remote for Arc<Connections> {
     fn workspace(&self, namespace: &str, name: &str) -> WorkspaceView {
         let map = self.map();
-        let Some(connection) = map.get(&(namespace.to_owned(), name.to_owned())) else { return WorkspaceView::Missing };
+        let Some(connection) = map.get(&(namespace.to_owned(), name.to_owned())) else {
+            return self.unconnected(namespace, name);
+        };
         let pin = connection.pin.clone();
         match (&connection.usable, connection.gone) {
             (_, Some(gone)) if gone.elapsed() >= RETAINED || connection.line.is_none() => WorkspaceView::Missing,

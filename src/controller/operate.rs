@@ -197,6 +197,7 @@ fn start(
     let Watch { store: runs, changes: run_events, complete } = watch::runs(shared.client.clone(), namespace);
     let Watch { store: workspaces, changes: workspace_events, complete: workspaces_known } =
         watch::workspaces(shared.client.clone(), namespace);
+    shared.connections.know(workspaces.clone());
     let (look_again, looks) = mpsc::channel(WAKES);
     let changed = {
         let (runs, wakes) = (runs.clone(), shared.wakes.clone());

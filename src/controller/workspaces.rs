@@ -11,7 +11,7 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 
-use super::connections::{Connections, MadeOf, Usable};
+use super::connections::{Connections, MadeOf, Usable, pin_of};
 use super::kubernetes::{Kubernetes, MANAGER};
 use super::ports::StoreError;
 use super::secrets::{Secrets, config_text};
@@ -73,9 +73,7 @@ impl Workspaces {
         let outcome = match object.spec() {
             Ok(spec) => self.check(&namespace, &name, object, &spec).await,
             Err(error) => {
-                let kind = "DatabricksWorkspace".to_owned();
-                self.connections
-                    .refuse(&namespace, WorkspacePin { kind, name: name.clone(), ..WorkspacePin::default() });
+                self.connections.refuse(&namespace, pin_of(&name, None));
                 Err(Obstacle { reason: Reason::SpecUnreadable, message: error.to_string(), passes: false })
             }
         };
@@ -106,13 +104,7 @@ impl Workspaces {
         object: &WorkspaceObject,
         spec: &DatabricksWorkspaceSpec,
     ) -> Result<Checked, Obstacle> {
-        let pin = WorkspacePin {
-            kind: "DatabricksWorkspace".to_owned(),
-            name: name.to_owned(),
-            host: spec.host.trim_end_matches('/').to_owned(),
-            workspace_id: spec.workspace_id.clone(),
-            jobs_api_version: spec.jobs_api_version.as_str().to_owned(),
-        };
+        let pin = pin_of(name, Some(spec));
         let settings = match self.settings(namespace, spec).await {
             Ok(settings) => settings,
             Err(obstacle) => {

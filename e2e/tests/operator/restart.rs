@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use e2e::cluster::ControlPlane;
 use e2e::stage::Stage;
+use e2e::wait::eventually;
 use e2e::workspace::{Fault, Kind, Operation, Options};
 
 use crate::{run_now, run_now_with};
@@ -45,6 +46,27 @@ async fn a_run_goes_on_while_no_operator_watches() {
     let run = stage.finished("once").await;
     assert_eq!(run.text("state"), "Succeeded", "{}", stage.story(&run));
     stage.assert_started_once_each(1);
+}
+
+#[tokio::test]
+async fn an_operator_that_starts_again_takes_up_a_live_run_without_a_word() {
+    let stage = Stage::set("unchanged").await;
+    let job = stage.databricks.job("nightly").running_forever().id();
+    let first = stage.operator().await;
+    stage.apply(&stage.run("once", run_now(job))).await;
+    stage.running("once").await;
+    first.stop();
+    let (before, events) = (stage.now("once").await, stage.events("once").await);
+    let polls = stage.databricks.count(Operation::GetRun);
+    let _next = stage.operator().await;
+    eventually("the run is polled again", async || {
+        let more = stage.databricks.count(Operation::GetRun) - polls;
+        if more >= 3 { Ok(()) } else { Err(format!("{more} polls")) }
+    })
+    .await;
+    let after = stage.now("once").await;
+    assert_eq!(after.0.metadata.resource_version, before.0.metadata.resource_version, "{}", stage.story(&after));
+    assert_eq!(stage.events("once").await, events);
 }
 
 #[tokio::test]
