@@ -1,5 +1,6 @@
 //! Installing custom resource definitions so that the next request can use them.
 
+use hyper::Request;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client, ResourceExt,
@@ -47,13 +48,19 @@ fn served(crd: &CustomResourceDefinition) -> Vec<ApiResource> {
     versions.map(|version| ApiResource::from_gvk_with_plural(&kind(&version.name), &crd.spec.names.plural)).collect()
 }
 
-/// A definition is established a moment before its resource answers.
+/// A definition is established a moment before its resource answers, and that a moment before it is explained.
 async fn await_served(client: &Client, resource: &ApiResource) -> Result<(), Error> {
     let api: Api<DynamicObject> = Api::all_with(client.clone(), resource);
     let what = format!("{} to be served", resource.plural);
-    let list = async || {
-        let one = api.list(&ListParams::default().limit(1)).await;
-        one.map(drop).map_err(|error| error.to_string())
+    let served = async || {
+        api.list(&ListParams::default().limit(1)).await.map_err(|error| error.to_string())?;
+        let schema = Request::get(format!("/openapi/v3/apis/{}/{}", resource.group, resource.version)).body(Vec::new());
+        let schema = client.request_text(schema.map_err(|error| error.to_string())?).await;
+        let path = format!("/{}\"", resource.plural);
+        match schema.map_err(|error| error.to_string())?.contains(&path) {
+            true => Ok(()),
+            false => Err("kubectl explain does not know it yet".to_owned()),
+        }
     };
-    Ok(wait::try_eventually(&what, list).await?)
+    Ok(wait::try_eventually(&what, served).await?)
 }
