@@ -57,10 +57,8 @@ async fn await_served(client: &Client, resource: &ApiResource) -> Result<(), Err
         let schema = Request::get(format!("/openapi/v3/apis/{}/{}", resource.group, resource.version)).body(Vec::new());
         let schema = client.request_text(schema.map_err(|error| error.to_string())?).await;
         let path = format!("/{}\"", resource.plural);
-        match schema.map_err(|error| error.to_string())?.contains(&path) {
-            true => Ok(()),
-            false => Err("kubectl explain does not know it yet".to_owned()),
-        }
+        let known = schema.map_err(|error| error.to_string())?.contains(&path);
+        known.then_some(()).ok_or_else(|| "kubectl explain does not know it yet".to_owned())
     };
     Ok(wait::try_eventually(&what, served).await?)
 }
