@@ -31,7 +31,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve the cluster that KUBECONFIG names, or the one this runs in, until SIGTERM.
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Print the custom resource definitions, for `kubectl apply -f -`.
     Crds,
 }
@@ -68,6 +68,11 @@ pub struct RunArgs {
     /// and Helm give up at five minutes.
     #[arg(long, value_name = "TIME", env = "DBRUN_DELETION_DEADLINE", default_value = "4m", value_parser = duration)]
     deletion_deadline: Duration,
+
+    /// A label or annotation by which a tool of yours knows the objects it keeps: with it, `ttlSecondsAfterFinished` deletes
+    /// nothing; may be repeated. Those of Argo CD, Flux, Helm, kapp, Fleet and Config Sync are known.
+    #[arg(long = "ttl-keep-key", value_name = "KEY", env = "DBRUN_TTL_KEEP_KEY", value_delimiter = ',')]
+    ttl_keep_keys: Vec<String>,
 
     /// How long Databricks may take to answer the request that starts a run. A request that another process left
     /// unanswered is repeated after four times as long.
@@ -140,6 +145,7 @@ impl RunArgs {
             requests_per_second: self.requests_per_second,
             submit_timeout: self.submit_timeout,
             deletion_deadline: self.deletion_deadline,
+            ttl_keep_keys: self.ttl_keep_keys,
             instance,
         };
         let ended = operate(config, options, metrics, Probes { heartbeat, readiness }, stop).await;

@@ -30,7 +30,20 @@ pub const RUN_SPEC: &[Rule] = &[
         rule: "!has(self.runNow) || has(self.runNow.job_id) != has(self.jobName)",
         message: "must have exactly one of `runNow.job_id` and `jobName`: the id or the name of the saved job",
     },
+    Rule {
+        rule: "!has(self.submit) || !has(self.failurePolicy) || \
+               self.failurePolicy.rules.all(rule, rule.action != 'Repair')",
+        message: "`failurePolicy` must not ask for `Repair` of a one-off run: Databricks repairs runs of saved jobs; use \
+                  `Retry`, or save the job and use `runNow`",
+    },
 ];
+
+/// Each of `spec.failurePolicy.rules`.
+pub const FAILURE_POLICY_RULE: &[Rule] = &[Rule {
+    rule: "has(self.onTermination) || has(self.onTaskKeys) || has(self.onResultStates)",
+    message: "a rule must say what it matches: `onTermination`, `onTaskKeys` or `onResultStates`; to match every failure, \
+              write `onTermination: {operator: NotIn, codes: [SUCCESS]}`",
+}];
 
 /// `spec.polling`.
 pub const POLLING: &[Rule] = &[Rule {

@@ -69,12 +69,16 @@ words! {
         Queued => "The run waits in Databricks' queue.",
         Running => "The run is being executed, its cluster's start included.",
         Canceling => "The run is being cancelled.",
-        ProgressingWithRetry => "A call failed in a way that passes by itself; it is repeated, and nothing is declared failed.",
+        Suspended => "The object is suspended: nothing starts until `spec.suspend` is false.",
+        ProgressingWithRetry => "A call failed in a way that passes by itself, or the run failed and is tried again; nothing is declared failed.",
         RunSucceeded => "The run ended with success.",
         RunSucceededWithFailures => "The run ended with success although some of its tasks failed.",
         RunFailed => "The run failed; the message gives the cause and status.outputs the trace.",
         RunCanceled => "The run was cancelled, in Databricks or through the operator.",
         RunTimedOut => "The run was stopped by a timeout set in Databricks.",
+        StartingDeadlineExceeded => "No task had begun to execute within `startingDeadlineSeconds`; the run was cancelled, or never started.",
+        DeadlineExceeded => "The request took longer than `activeDeadlineSeconds`; its run was cancelled.",
+        BackoffLimitExceeded => "The run failed, and all the attempts that `backoffLimit` allows have been made.",
         RunSkipped => "Databricks skipped the run, as it does when too many runs of the job are live and queueing is off.",
         RunNotFound => "Databricks no longer knows the run, and said so repeatedly; it is never started again by itself.",
         ResultMissing => "The run has ended and Databricks does not tell how.",
@@ -106,11 +110,13 @@ words! {
     /// Where a run is, in one word, for people (`status.state`). Programs read the conditions.
     State {
         Pending => "Not started yet, or Databricks has not begun with it.",
+        Suspended => "Held by `spec.suspend`.",
         Queued => "In Databricks' queue.",
         Running => "Being executed, its cluster's start included.",
+        Retrying => "A run failed, and the next attempt is due after a wait.",
         Succeeded => "Ended with success.",
         Failed => "Ended with a failure.",
-        TimedOut => "Stopped by a timeout.",
+        TimedOut => "Stopped by a timeout or a deadline.",
         Canceled => "Cancelled.",
         Skipped => "Skipped by Databricks.",
         Rejected => "Never became a run: the request was refused.",
@@ -121,7 +127,10 @@ impl Reason {
     /// Whether something is in the way, as opposed to a run that takes its course.
     #[must_use]
     pub const fn is_obstacle(self) -> bool {
-        !matches!(self, Self::Pending | Self::Queued | Self::Running | Self::Canceling | Self::WorkspaceReady)
+        !matches!(
+            self,
+            Self::Pending | Self::Suspended | Self::Queued | Self::Running | Self::Canceling | Self::WorkspaceReady
+        )
     }
 }
 

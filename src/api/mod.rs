@@ -9,6 +9,7 @@ pub mod body_check;
 pub mod conditions;
 pub mod crd;
 pub mod run;
+pub mod run_control;
 pub mod schema;
 pub mod status;
 pub mod unknown_fields;

@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use super::admission;
 use super::body::{run_now::RunNow, submit::Submit};
+use super::run_control::{FailurePolicy, OnSpecChange};
 use super::status::DatabricksRunStatus;
 
 /// The finalizer that holds a run's object until its run has ended.
@@ -20,9 +21,13 @@ pub const FINALIZER: &str = "dbrun.dev/run";
 pub const START_ANNOTATION: &str = "dbrun.dev/start";
 /// Set by users: any new token asks for one more run; a token present at creation belongs to the first run.
 pub const RERUN_ANNOTATION: &str = "dbrun.dev/rerun-requested-at";
+/// Set by users: any new token cancels the request that is under way, once.
+pub const CANCEL_ANNOTATION: &str = "dbrun.dev/cancel-requested-at";
+/// Set by users: any new token re-runs what failed of a finished run of a saved job.
+pub const REPAIR_ANNOTATION: &str = "dbrun.dev/repair-requested-at";
 
-/// Which run is wanted, and what to do with it. It may be edited at any time: a changed request starts a new run when
-/// the live one has ended; changes to deletionPolicy, polling and output never start one.
+/// Which run is wanted, and what to do with it. It may be edited at any time: a changed request (workspaceRef, runNow,
+/// submit, jobName, rerunToken) starts a new run; changes to anything else never start one.
 #[allow(clippy::duplicated_attributes, reason = "the lint takes the keys of all columns for one list")]
 #[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
@@ -121,6 +126,42 @@ pub struct DatabricksRunSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub rerun_token: Option<String>,
+    /// What an edit of the request does while a run is live: `Wait` (the default) starts the newest request when that run
+    /// has ended; `Replace` cancels the run first. An edit that is undone in time does nothing.
+    #[serde(default)]
+    pub on_spec_change: OnSpecChange,
+    /// While true nothing starts, and a live run is cancelled; set to false again, the run starts anew, with deadlines and
+    /// retries counted from the beginning. Default: false.
+    #[serde(default)]
+    pub suspend: bool,
+    /// While true nothing starts, and a live run is cancelled for good. Set to false again, only a new request starts a
+    /// run. Default: false.
+    #[serde(default)]
+    pub cancel: bool,
+    /// Seconds from the request until a task executes, queue and start of the cluster included; then the run is cancelled
+    /// and has timed out (`StartingDeadlineExceeded`). Suspension resets it. Default: none. Example: 3600.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub starting_deadline_seconds: Option<i64>,
+    /// Seconds from the first start of a run, retries and the waits between them included; then the run is cancelled and
+    /// has timed out (`DeadlineExceeded`). Suspension resets it. Default: none. Example: 7200.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub active_deadline_seconds: Option<i64>,
+    /// How many further attempts follow a failed one, where `failurePolicy` asks for them; a repair is one. The waits
+    /// before them are 10 s, 20 s, 40 s and so on, at most 6 minutes. Default: 0. Example: 2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub backoff_limit: Option<i32>,
+    /// Which failures are worth a further attempt. Without it those of the platform and of capacity are; never failures
+    /// of user code or configuration, and never a cancellation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure_policy: Option<FailurePolicy>,
+    /// Seconds after which a finished object deletes itself; the run stays in Databricks. Never done to an object that a
+    /// GitOps tool would put back (event `TTLSkipped`). Default: none, the object is kept. Example: 86400.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub ttl_seconds_after_finished: Option<i64>,
     /// What becomes of a live run when this object is deleted: `Cancel` (the default) cancels it and waits for its end;
     /// `Orphan` lets it go on in Databricks, unwatched.
     #[serde(default)]

@@ -16,8 +16,8 @@ pub struct DatabricksRunStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = -1))]
     pub observed_generation: Option<i64>,
-    /// Where the run is, in one word, for people: `Pending`, `Queued`, `Running`, `Succeeded`, `Failed`, `TimedOut`,
-    /// `Canceled`, `Skipped` or `Rejected`. Words may be added: programs read the conditions.
+    /// Where the run is, in one word, for people: `Pending`, `Suspended`, `Queued`, `Running`, `Retrying`,
+    /// `Succeeded`, `Failed`, `TimedOut`, `Canceled`, `Skipped` or `Rejected`. Words may be added: programs read the conditions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
     /// The job's name, the job's id or the one-off run's name, for the Job column. Example: `nightly-etl`.
@@ -42,6 +42,9 @@ pub struct DatabricksRunStatus {
     /// Number of the attempt within this request, from 1. Example: 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt: Option<i32>,
+    /// Further attempts of this request so far, repairs included; compared with `backoffLimit`. Example: 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retries: Option<i32>,
     /// Number of the newest intent of this object, never reset: the idempotency token is made of it.
     /// Example: 3.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,9 +67,16 @@ pub struct DatabricksRunStatus {
     /// Databricks' `termination_details.type`. Example: `CLIENT_ERROR`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub termination_type: Option<String>,
-    /// When the operator first saw this request. Example: `2026-11-23T04:00:00Z`.
+    /// When the operator first saw this request, or saw that it is no longer suspended: `startingDeadlineSeconds` counts from
+    /// here. Example: `2026-11-23T04:00:00Z`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requested_at: Option<Time>,
+    /// When Databricks acknowledged the first run of this request: `activeDeadlineSeconds` counts from here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_submit_time: Option<Time>,
+    /// When a task of this request was first seen to execute: `startingDeadlineSeconds` is met.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub execution_start_time: Option<Time>,
     /// When Databricks acknowledged the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub submit_time: Option<Time>,
@@ -97,12 +107,28 @@ pub struct DatabricksRunStatus {
     /// The last token of `dbrun.dev/rerun-requested-at` that was honoured or was there at creation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_handled_rerun: Option<String>,
+    /// The last token of `dbrun.dev/cancel-requested-at` that was honoured or was there at creation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_handled_cancel: Option<String>,
+    /// The last token of `dbrun.dev/repair-requested-at` that was honoured or was there at creation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_handled_repair: Option<String>,
     /// Written before a run is started: what will be sent. Gone once the run id is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub intent: Option<Intent>,
     /// Written before a run is cancelled: why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cancel: Option<CancelRecord>,
+    /// There while a run that failed waits for its next attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backoff: Option<Backoff>,
+    /// Written before a run is repaired; there until the repaired run has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repair: Option<RepairRecord>,
+    /// Why `ttlSecondsAfterFinished` does not delete this object: the mark of the tool that would put it back.
+    /// Example: `argocd.argoproj.io/tracking-id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl_skipped_by: Option<String>,
     /// Ready, Succeeded and Finished always; Reconciling and Stalled only while True.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
@@ -171,13 +197,59 @@ pub struct CancelRecord {
     pub since: Time,
 }
 
-/// What asked for a cancellation. (More causes come with run control; each is written ahead.)
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+/// What asked for a cancellation. Ordered: a later one outranks those before it, and takes their place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum CancelCause {
-    /// The object is being deleted.
-    Deletion,
     /// A run that became known although another had been recorded.
     Superfluous,
+    /// The request was changed, and `onSpecChange` is `Replace`.
+    Replacement,
+    /// The object was suspended.
+    Suspension,
+    /// `activeDeadlineSeconds` was reached.
+    ActiveDeadline,
+    /// `startingDeadlineSeconds` was reached.
+    StartingDeadline,
+    /// `spec.cancel` or the annotation `dbrun.dev/cancel-requested-at` asked for it.
+    Cancellation,
+    /// The object is being deleted.
+    Deletion,
+}
+
+/// What follows a failed attempt, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Backoff {
+    /// What follows.
+    pub action: NextAttempt,
+    /// Not before this time.
+    pub until: Time,
+}
+
+/// A further attempt of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum NextAttempt {
+    /// Another run.
+    Retry,
+    /// The failed tasks of the same run, by `jobs/runs/repair`.
+    Repair,
+}
+
+/// A repair of the run: everything its request is made of, and what came of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RepairRecord {
+    /// The run's last repair when this one was decided; absent if it had none. Any other last repair is this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// Which repair of the request it is, from 1.
+    pub n: i32,
+    /// The request's body as JSON text, complete but for the run's id and the guard `latest_repair_id`.
+    #[schemars(length(max = 524_288))]
+    pub body: String,
+    /// Databricks' id of the repair, once it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repair_id: Option<String>,
 }
 
 /// Parts of a run's time, in whole milliseconds as Databricks gives them.
@@ -276,6 +348,9 @@ pub struct AttemptRecord {
     /// The cause in one sentence, cut when long.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// What came next: `Retry`, `Repair`, `Resumption` or `Request` (a newer one). Words may be added.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub followed_by: Option<String>,
     /// When the run started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,

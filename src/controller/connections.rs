@@ -4,8 +4,9 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use k8s_openapi::jiff::Timestamp;
 use kube::runtime::reflector::{ObjectRef, Store};
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
@@ -16,12 +17,12 @@ use crate::api::status::{Endpoint, WorkspacePin};
 use crate::api::workspace::{DatabricksWorkspaceSpec, WorkspaceObject};
 use crate::databricks::client::Client;
 use crate::databricks::error::{ApiError, Error};
-use crate::databricks::ids::{IdempotencyToken as WireToken, JobId, RunId};
+use crate::databricks::ids::{IdempotencyToken as WireToken, JobId, RepairId, RunId};
 use crate::databricks::model::{Run, RunOutput};
 use crate::databricks::settings::JobsApiVersion;
 use crate::databricks::{self, ListRuns};
 use crate::lifecycle::observed::same_workspace;
-use crate::lifecycle::step::{FoundRun, JobMatch, RunTarget};
+use crate::lifecycle::step::{FoundRun, FreshRun, JobMatch, RunTarget};
 use crate::lifecycle::verdict::{Look, look};
 use crate::lifecycle::{IdempotencyToken, Reading, WorkspaceView};
 use crate::poller::{Health, Poller, Read, Runs, Schedule, Settings as PollerSettings, SystemClock};
@@ -226,6 +227,10 @@ fn version(pin: &WorkspacePin) -> Result<JobsApiVersion, Error> {
     })
 }
 
+fn timestamp(time: SystemTime) -> Option<Timestamp> {
+    Timestamp::try_from(time).ok()
+}
+
 /// A workspace's runs, for its poller.
 struct Followed {
     client: Client,
@@ -280,6 +285,24 @@ impl Remote for Arc<Connections> {
     async fn cancel(&self, namespace: &str, pin: &WorkspacePin, run: RunId) -> Result<(), Error> {
         let (client, version) = self.pinned(namespace, pin)?;
         client.cancel_run(version, run).await
+    }
+
+    async fn read_run(&self, namespace: &str, pin: &WorkspacePin, run: RunId) -> Result<FreshRun, Error> {
+        let (client, version) = self.pinned(namespace, pin)?;
+        let answered = client.get_run_with_history(version, run).await?;
+        Ok(FreshRun { run: Arc::new(answered.value), server_time: answered.server_time.and_then(timestamp) })
+    }
+
+    async fn repair(
+        &self,
+        namespace: &str,
+        pin: &WorkspacePin,
+        run: RunId,
+        after: Option<RepairId>,
+        body: &str,
+    ) -> Result<RepairId, Error> {
+        let (client, version) = self.pinned(namespace, pin)?;
+        client.repair_run(version, run, after, body).await
     }
 
     async fn output(&self, namespace: &str, pin: &WorkspacePin, task: RunId) -> Result<RunOutput, Error> {
@@ -361,6 +384,7 @@ impl Remote for Arc<Connections> {
         let reading = Reading {
             run: snapshot.seen.as_ref().map(|seen| Arc::clone(&seen.run)),
             read_at: snapshot.seen.as_ref().map(|seen| seen.at.monotonic).unwrap_or_default(),
+            server_time: snapshot.seen.as_ref().and_then(|seen| seen.server_time).and_then(timestamp),
             not_found: absent.map_or(0, |absent| absent.answers),
             first_not_found: absent.map(|absent| absent.first.monotonic).unwrap_or_default(),
             last_not_found: absent.map(|absent| absent.last.monotonic).unwrap_or_default(),

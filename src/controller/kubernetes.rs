@@ -8,7 +8,7 @@ use std::time::Duration;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -133,6 +133,14 @@ impl Objects for Kubernetes {
             Err(StoreError::Refused(why)) if why.ends_with("(422)") => Err(StoreError::Conflict),
             answer => answer,
         }
+    }
+
+    async fn delete(&self, place: &Place, uid: &str, resource_version: &str) -> Result<(), StoreError> {
+        let api = runs(self, place);
+        let preconditions =
+            Preconditions { uid: Some(uid.to_owned()), resource_version: Some(resource_version.to_owned()) };
+        let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        self.call(api.delete(&place.name, &parameters)).await.map(drop)
     }
 
     async fn announce(&self, object: &RunObject, announcement: &Announcement) {

@@ -6,6 +6,7 @@
 mod connections;
 mod kubernetes;
 mod looks;
+mod marks;
 mod memories;
 mod observe;
 mod operate;

@@ -1,6 +1,9 @@
 //! Observe: from an object as it was watched, what a decision needs to know of it.
 
-use crate::api::run::{DatabricksRunSpec, RERUN_ANNOTATION, RunObject, START_ANNOTATION};
+use super::marks::kept_by;
+use crate::api::run::{
+    CANCEL_ANNOTATION, DatabricksRunSpec, REPAIR_ANNOTATION, RERUN_ANNOTATION, RunObject, START_ANNOTATION,
+};
 use crate::api::status::DatabricksRunStatus;
 use crate::lifecycle::{Phase, Subject};
 
@@ -21,19 +24,27 @@ impl<'a> Looked<'a> {
         self.spec.as_ref().map_err(String::as_str)
     }
 
+    pub(super) fn generation(&self) -> i64 {
+        self.object.metadata.generation.unwrap_or_default()
+    }
+
     pub(super) fn status(&self) -> &DatabricksRunStatus {
         self.object.status.as_ref().unwrap_or(&self.no_status)
     }
 
-    pub(super) fn subject(&self) -> Subject<'_> {
+    /// `keep_keys` are the administrator's marks of tools that would put a deleted object back.
+    pub(super) fn subject<'b>(&'b self, keep_keys: &[String]) -> Subject<'b> {
         let metadata = &self.object.metadata;
         Subject {
             uid: metadata.uid.as_deref().unwrap_or_default(),
-            generation: metadata.generation.unwrap_or_default(),
+            generation: self.generation(),
             deletion: metadata.deletion_timestamp.as_ref().map(|time| time.0),
             held: self.object.is_held(),
             start_mark: self.object.annotation(START_ANNOTATION),
             rerun: self.object.annotation(RERUN_ANNOTATION),
+            cancel: self.object.annotation(CANCEL_ANNOTATION),
+            repair: self.object.annotation(REPAIR_ANNOTATION),
+            kept_by: kept_by(metadata, keep_keys),
             spec: self.spec(),
             status: self.status(),
         }
@@ -45,7 +56,7 @@ impl<'a> Looked<'a> {
         let pinned = status.workspace.as_ref().map(|pin| pin.name.as_str());
         match Phase::of(status) {
             Phase::Idle => self.spec().ok().map(|spec| spec.workspace_ref.name.as_str()),
-            Phase::Open(_) | Phase::Live(_) | Phase::Unreadable => pinned,
+            Phase::Open(_) | Phase::Live(_) | Phase::Backoff(_) | Phase::Repairing(_) | Phase::Unreadable => pinned,
         }
     }
 }

@@ -45,6 +45,8 @@ pub struct Options {
     pub submit_timeout: Duration,
     /// How long a deleted object is held for a run that cannot be cancelled.
     pub deletion_deadline: Duration,
+    /// Labels and annotations that mark objects which a tool would put back; see `ttlSecondsAfterFinished`.
+    pub ttl_keep_keys: Vec<String>,
     /// This process's name in intents and events; unique per start.
     pub instance: String,
 }
@@ -97,6 +99,7 @@ pub async fn operate(
         holder: options.instance.clone(),
         submit_timeout: options.submit_timeout,
         deletion_deadline: options.deletion_deadline,
+        ttl_keep_keys: options.ttl_keep_keys.clone(),
     };
     let operator = Arc::new(Reconciler::new(
         kubernetes.clone(),
@@ -114,6 +117,7 @@ pub async fn operate(
         hosts: Arc::new(options.hosts.clone()),
         observer: Arc::new(Calls(Arc::clone(&metrics))),
         submit_timeout: options.submit_timeout,
+        ttl_keep_keys: options.ttl_keep_keys.clone().into(),
         wakes,
         metrics,
     };
@@ -131,6 +135,7 @@ struct Shared {
     hosts: Arc<HostPolicy>,
     observer: Arc<dyn Observer>,
     submit_timeout: Duration,
+    ttl_keep_keys: Arc<[String]>,
     wakes: mpsc::Sender<Place>,
     metrics: Arc<Metrics>,
 }
@@ -194,7 +199,8 @@ fn start(
     wakes: mpsc::Receiver<Place>,
     stopping: &broadcast::Sender<()>,
 ) -> (Store<RunObject>, Complete) {
-    let Watch { store: runs, changes: run_events, complete } = watch::runs(shared.client.clone(), namespace);
+    let Watch { store: runs, changes: run_events, complete } =
+        watch::runs(shared.client.clone(), namespace, Arc::clone(&shared.ttl_keep_keys));
     let Watch { store: workspaces, changes: workspace_events, complete: workspaces_known } =
         watch::workspaces(shared.client.clone(), namespace);
     shared.connections.know(workspaces.clone());

@@ -23,6 +23,10 @@ pub(super) async fn perform<R: Remote>(remote: &R, namespace: &str, effect: &Eff
             Outcome::Runs(remote.find_runs(namespace, pin, target, *since).await)
         }
         Effect::Cancel { pin, run } => Outcome::Canceled(remote.cancel(namespace, pin, *run).await),
+        Effect::ReadRun { pin, run } => Outcome::Read(remote.read_run(namespace, pin, *run).await),
+        Effect::Repair { pin, run, after, body } => {
+            Outcome::Repaired(remote.repair(namespace, pin, *run, *after, body).await)
+        }
         Effect::FetchOutputs { pin, tasks, .. } => Outcome::Outputs(fetch(remote, namespace, pin, tasks).await),
     }
 }

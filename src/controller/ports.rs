@@ -11,9 +11,9 @@ use thiserror::Error;
 use crate::api::run::RunObject;
 use crate::api::status::{Endpoint, WorkspacePin};
 use crate::databricks::error::Error as DatabricksError;
-use crate::databricks::ids::RunId;
+use crate::databricks::ids::{RepairId, RunId};
 use crate::databricks::model::RunOutput;
-use crate::lifecycle::step::{FoundRun, JobMatch, RunTarget};
+use crate::lifecycle::step::{FoundRun, FreshRun, JobMatch, RunTarget};
 use crate::lifecycle::{Announcement, IdempotencyToken, Now, Reading, WorkspaceView};
 
 /// Namespace and name of a run's object: the key of everything that is remembered of it.
@@ -76,6 +76,14 @@ pub trait Objects: Send + Sync + 'static {
         patch: &Value,
     ) -> impl Future<Output = Result<RunObject, StoreError>> + Send;
 
+    /// Deletes an object, if it is still this one in this version; else [`StoreError::Conflict`].
+    fn delete(
+        &self,
+        place: &Place,
+        uid: &str,
+        resource_version: &str,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     /// Tells an Event. Best effort: terminating namespaces refuse events.
     fn announce(&self, object: &RunObject, announcement: &Announcement) -> impl Future<Output = ()> + Send;
 }
@@ -102,6 +110,24 @@ pub trait Remote: Send + Sync + 'static {
         pin: &WorkspacePin,
         run: RunId,
     ) -> impl Future<Output = Result<(), DatabricksError>> + Send;
+
+    /// Reads a run now, with the history of its repairs, beside the poller's schedule.
+    fn read_run(
+        &self,
+        namespace: &str,
+        pin: &WorkspacePin,
+        run: RunId,
+    ) -> impl Future<Output = Result<FreshRun, DatabricksError>> + Send;
+
+    /// Repairs a run whose last repair is `after`. Refused by Databricks when there has been another since.
+    fn repair(
+        &self,
+        namespace: &str,
+        pin: &WorkspacePin,
+        run: RunId,
+        after: Option<RepairId>,
+        body: &str,
+    ) -> impl Future<Output = Result<RepairId, DatabricksError>> + Send;
 
     /// Reads what a task left behind.
     fn output(

@@ -119,6 +119,10 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
                 step
             };
             match step {
+                Step::DeleteSelf(announcement) => match self.delete(place, entry, &object, &announcement).await? {
+                    Some(newer) => object = newer,
+                    None => return Ok(Next::OnChange),
+                },
                 Step::Record(change) => object = self.record(place, entry, &object, &change).await?,
                 Step::Mark(change) => object = self.mark(place, entry, &object, &change).await?,
                 Step::Remote(_) if called || self.stopping.load(Ordering::SeqCst) => {
@@ -143,15 +147,12 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
 
     fn decide(&self, place: &Place, entry: &mut Entry, looked: &Looked<'_>) -> (Step, Option<u64>) {
         let now = self.clock.now();
-        let subject = looked.subject();
+        let subject = looked.subject(&self.settings.ttl_keep_keys);
         entry.memory.notice(&subject, &self.settings, now);
         let workspace = looked
             .workspace_name()
             .map_or(WorkspaceView::Missing, |name| self.remote.workspace(&place.namespace, name));
-        let live = match Phase::of(subject.status) {
-            Phase::Live(run) => Some(run),
-            _ => None,
-        };
+        let live = Phase::of(subject.status).run();
         let reading = live.and_then(|run| self.remote.reading(place, run));
         if let Some(run) = live {
             entry.memory.notice_reading(run, reading.as_ref().map(|(reading, _)| reading), now);
@@ -272,6 +273,26 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
         }
     }
 
+    /// Deletes the object, if it is still what was seen; else the newer one.
+    async fn delete(
+        &self,
+        place: &Place,
+        entry: &mut Entry,
+        object: &RunObject,
+        announcement: &Announcement,
+    ) -> Result<Option<RunObject>, StoreError> {
+        let metadata = &object.metadata;
+        let (uid, version) = (metadata.uid.as_deref(), metadata.resource_version.as_deref());
+        match self.objects.delete(place, uid.unwrap_or_default(), version.unwrap_or_default()).await {
+            Ok(()) => {
+                self.announce(place, object, std::slice::from_ref(announcement)).await;
+                Ok(None)
+            }
+            Err(StoreError::Conflict) => self.reread(place, entry).await.map(Some),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn reread(&self, place: &Place, entry: &mut Entry) -> Result<RunObject, StoreError> {
         let object = self.objects.get(place).await?.ok_or(StoreError::Gone)?;
         let object = entry.newest(&object);
@@ -296,14 +317,14 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
     /// Has the poller follow exactly what the status says is under way.
     fn follow(&self, place: &Place, object: &RunObject) {
         let looked = Looked::at(object);
-        match (Phase::of(looked.status()), &looked.status().workspace) {
-            (Phase::Live(run), Some(pin)) => self.remote.follow(place, pin, run, pace(&looked)),
+        match (Phase::of(looked.status()).run(), &looked.status().workspace) {
+            (Some(run), Some(pin)) => self.remote.follow(place, pin, run, pace(&looked)),
             _ => self.remote.forget(place),
         }
     }
 
     fn tell_unreadable(&self, place: &Place, entry: &mut Entry, looked: &Looked<'_>) {
-        let generation = looked.subject().generation;
+        let generation = looked.generation();
         match looked.spec() {
             Ok(_) => entry.unreadable_told = None,
             Err(_) if entry.unreadable_told == Some(generation) => {}

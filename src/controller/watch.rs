@@ -4,6 +4,7 @@
 use std::collections::hash_map::DefaultHasher;
 use std::fmt::Debug;
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use futures::{Stream, StreamExt, TryStreamExt, future};
 use kube::runtime::reflector::{self, Store};
@@ -11,7 +12,8 @@ use kube::runtime::{PredicateConfig, WatchStreamExt, predicates, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
-use crate::api::run::{FINALIZER, RERUN_ANNOTATION, RunObject, START_ANNOTATION};
+use super::marks::is_mark;
+use crate::api::run::{CANCEL_ANNOTATION, FINALIZER, REPAIR_ANNOTATION, RERUN_ANNOTATION, RunObject, START_ANNOTATION};
 use crate::api::workspace::WorkspaceObject;
 
 /// Objects asked for at a time when everything is listed.
@@ -39,12 +41,13 @@ pub(super) async fn all_known(complete: Vec<Complete>) {
 pub(super) fn runs(
     client: Client,
     namespace: Option<&str>,
+    keep_keys: Arc<[String]>,
 ) -> Watch<RunObject, impl Stream<Item = Result<RunObject, watcher::Error>> + Send + 'static> {
     let (store, writer) = reflector::store();
     let (listed, complete) = tokio::sync::watch::channel(false);
     let stream = watcher(api::<RunObject>(client, namespace), watcher::Config::default().page_size(PAGE))
         .default_backoff()
-        .modify(strip)
+        .modify(move |object| strip(object, &keep_keys))
         .reflect(writer)
         .inspect_ok(tell_complete(listed))
         .applied_objects()
@@ -88,12 +91,15 @@ where
 }
 
 /// Leaves out what is never read: more than half of an object.
-fn strip(object: &mut RunObject) {
+fn strip(object: &mut RunObject, keep_keys: &[String]) {
     object.metadata.managed_fields = None;
     if let Some(annotations) = &mut object.metadata.annotations {
-        annotations.retain(|name, _| [RERUN_ANNOTATION, START_ANNOTATION].contains(&name.as_str()));
+        annotations.retain(|name, _| OURS.contains(&name.as_str()) || is_mark(name, keep_keys));
     }
 }
+
+/// The annotations that decisions are made of.
+const OURS: [&str; 4] = [RERUN_ANNOTATION, CANCEL_ANNOTATION, REPAIR_ANNOTATION, START_ANNOTATION];
 
 /// What of an object calls for a look. Its status does not, for we wrote it; unless somebody has wiped it.
 #[expect(clippy::unnecessary_wraps, reason = "the shape a predicate has")]
@@ -104,8 +110,9 @@ fn what_matters(object: &RunObject) -> Option<u64> {
     metadata.generation.hash(&mut hash);
     metadata.deletion_timestamp.is_some().hash(&mut hash);
     metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER).hash(&mut hash);
-    object.annotation(RERUN_ANNOTATION).hash(&mut hash);
-    object.annotation(START_ANNOTATION).hash(&mut hash);
+    for annotation in OURS {
+        object.annotation(annotation).hash(&mut hash);
+    }
     object.status.as_ref().is_some_and(|status| status.run_key.is_some()).hash(&mut hash);
     Some(hash.finish())
 }
@@ -151,6 +158,8 @@ mod tests {
             json!({"uid": "u", "generation": 1, "deletionTimestamp": "2026-01-01T00:00:00Z"}),
             json!({"uid": "u", "generation": 1, "finalizers": ["dbrun.dev/run"]}),
             json!({"uid": "u", "generation": 1, "annotations": {"dbrun.dev/rerun-requested-at": "1"}}),
+            json!({"uid": "u", "generation": 1, "annotations": {"dbrun.dev/cancel-requested-at": "1"}}),
+            json!({"uid": "u", "generation": 1, "annotations": {"dbrun.dev/repair-requested-at": "1"}}),
         ] {
             assert_ne!(what_matters(&object(changed.clone(), begun.clone())), hash, "{changed}");
         }
@@ -159,11 +168,12 @@ mod tests {
     #[test]
     fn foreign_annotations_and_managed_fields_are_not_kept() {
         let mut object = object(
-            json!({"managedFields": [{}], "annotations": {"dbrun.dev/start": "u/1", "kubectl.kubernetes.io/last-applied-configuration": "{}"}}),
+            json!({"managedFields": [{}], "annotations": {"dbrun.dev/start": "u/1", "meta.helm.sh/release-name": "x", "kubectl.kubernetes.io/last-applied-configuration": "{}"}}),
             json!({}),
         );
-        strip(&mut object);
+        strip(&mut object, &[]);
         assert_eq!(object.metadata.managed_fields, None);
-        assert_eq!(object.metadata.annotations.unwrap().len(), 1);
+        let kept: Vec<String> = object.metadata.annotations.unwrap().into_keys().collect();
+        assert_eq!(kept, ["dbrun.dev/start", "meta.helm.sh/release-name"]);
     }
 }

@@ -15,6 +15,8 @@ pub enum Operation {
     GetOutput,
     /// `jobs/runs/cancel`
     CancelRun,
+    /// `jobs/runs/repair`
+    RepairRun,
     /// `jobs/runs/list`
     ListRuns,
     /// `jobs/list`
@@ -25,12 +27,13 @@ pub enum Operation {
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::RunNow,
         Self::Submit,
         Self::GetRun,
         Self::GetOutput,
         Self::CancelRun,
+        Self::RepairRun,
         Self::ListRuns,
         Self::ListJobs,
         Self::Token,
@@ -45,6 +48,7 @@ impl Operation {
             Self::GetRun => "get-run",
             Self::GetOutput => "get-output",
             Self::CancelRun => "cancel-run",
+            Self::RepairRun => "repair-run",
             Self::ListRuns => "list-runs",
             Self::ListJobs => "list-jobs",
             Self::Token => "token",

@@ -7,7 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::observed::Now;
 use crate::api::status::WorkspacePin;
 use crate::databricks::ids::RunId;
-use crate::databricks::model::{Run, RunState, RunTask};
+use crate::databricks::model::{Run, RunState, RunStatus, RunTask};
 
 /// A run under construction.
 pub(crate) struct RunFixture(Run);
@@ -73,10 +73,20 @@ impl TaskFixture {
         self
     }
 
+    pub(crate) fn failed_with(mut self, code: &str) -> Self {
+        self.0.status = Some(terminated_with(code));
+        self.ended("TERMINATED", "FAILED")
+    }
+
     pub(crate) fn message(mut self, text: &str) -> Self {
         self.0.state.get_or_insert_default().state_message = Some(text.to_owned());
         self
     }
+}
+
+/// The newer description of an end.
+pub(crate) fn terminated_with(code: &str) -> RunStatus {
+    serde_json::from_value(serde_json::json!({"state": "TERMINATED", "termination_details": {"code": code}})).unwrap()
 }
 
 /// The workspace of the tests.

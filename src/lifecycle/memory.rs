@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use super::observed::{Now, Reading, Settings, Subject};
+pub use super::repair_memory::{Fresh, RepairAnswer, RepairMemory};
 use super::step::{FoundRun, JobMatch};
 use super::verdict::is_doubtful;
-use crate::api::status::{DatabricksRunStatus, TaskOutput, WorkspacePin};
+use crate::api::status::{DatabricksRunStatus, RepairRecord, TaskOutput, WorkspacePin};
 use crate::databricks::error::{Error, Executed};
 use crate::databricks::ids::RunId;
 
@@ -15,7 +16,7 @@ use crate::databricks::ids::RunId;
 pub struct Memory {
     /// Of the open intent.
     pub intent: Option<IntentMemory>,
-    /// The job that a name was resolved to, and the run key it was resolved for.
+    /// The job that a name was resolved to, and what for: run key and serial.
     pub job: Option<(String, JobMatch)>,
     /// Calls before any intent that failed.
     pub preparation: Failures,
@@ -31,8 +32,16 @@ pub struct Memory {
     pub tasks_written: Option<Duration>,
     /// When this process first saw the object being deleted.
     pub deletion_seen: Option<Duration>,
+    /// The newest reading beside the schedule.
+    pub fresh: Option<Fresh>,
+    /// Such readings that failed.
+    pub reads: Failures,
+    /// Of the repair in the status.
+    pub repair: Option<RepairMemory>,
     /// The serial of the intent that this process wrote last.
     intent_written: Option<i64>,
+    /// The repair that this process wrote ahead last: of which run, and which.
+    repair_written: Option<(RunId, i32)>,
 }
 
 /// A run that nothing speaks of.
@@ -224,6 +233,9 @@ impl Memory {
         if let Some(intent) = &written.intent {
             self.intent_written = Some(intent.serial);
         }
+        if let Some((run, repair)) = repair_of(written) {
+            self.repair_written = Some((run, repair.n));
+        }
     }
 
     /// What has to be cancelled when the object has vanished altogether, finalizer or not.
@@ -255,12 +267,27 @@ impl Memory {
         }
     }
 
+    fn notice_repair(&mut self, status: &DatabricksRunStatus, now: Now) {
+        let Some((run, repair)) = repair_of(status) else {
+            self.repair = None;
+            return;
+        };
+        match &mut self.repair {
+            Some(known) if known.is_of(run, repair) => known.notice(repair, now),
+            _ => {
+                let written = self.repair_written == Some((run, repair.n));
+                self.repair = Some(RepairMemory::new(run, repair, written, now));
+            }
+        }
+    }
+
     /// Takes note of what is seen of the object. To be called on every look, before deciding.
     pub fn notice(&mut self, subject: &Subject<'_>, settings: &Settings, now: Now) {
         if subject.deletion.is_some() {
             self.deletion_seen.get_or_insert(now.mono);
         }
         self.notice_settled(subject.status);
+        self.notice_repair(subject.status, now);
         let names = |run: RunId| subject.status.run_id.as_deref() == Some(run.to_string().as_str());
         self.superfluous.take_if(|superfluous| names(superfluous.run));
         let Some(intent) = &subject.status.intent else { return };
@@ -290,6 +317,11 @@ impl Memory {
             }
         }
     }
+}
+
+/// The repair that a status speaks of.
+fn repair_of(status: &DatabricksRunStatus) -> Option<(RunId, &RepairRecord)> {
+    Some((status.run_id.as_ref()?.parse().ok()?, status.repair.as_ref()?))
 }
 
 #[cfg(test)]

@@ -4,13 +4,17 @@
 
 pub mod bounds;
 pub mod cause;
+pub mod control;
+pub mod deadlines;
 mod decide;
+pub mod failure_policy;
 #[cfg(test)]
 pub(crate) mod fixtures;
 pub mod memory;
 pub mod observed;
 pub mod outputs;
 pub mod project;
+mod repair_memory;
 pub mod report;
 pub mod request;
 pub mod run_key;

@@ -53,6 +53,8 @@ pub struct Settings {
     pub submit_timeout: Duration,
     /// How long after its deletion an object is held for a run that cannot be cancelled.
     pub deletion_deadline: Duration,
+    /// Labels and annotations that mark, beside the known ones, objects which a tool would put back.
+    pub ttl_keep_keys: Vec<String>,
 }
 
 /// The object, as far as decisions need it.
@@ -70,6 +72,12 @@ pub struct Subject<'a> {
     pub start_mark: Option<&'a str>,
     /// The annotation `dbrun.dev/rerun-requested-at`.
     pub rerun: Option<&'a str>,
+    /// The annotation `dbrun.dev/cancel-requested-at`.
+    pub cancel: Option<&'a str>,
+    /// The annotation `dbrun.dev/repair-requested-at`.
+    pub repair: Option<&'a str>,
+    /// The mark of a tool that would put the object back if it were deleted.
+    pub kept_by: Option<&'a str>,
     /// The spec, or why it cannot be read. An unreadable one starts nothing, but is followed, cancelled and released.
     pub spec: Result<&'a DatabricksRunSpec, &'a str>,
     /// The status; all empty when there is none.
@@ -133,6 +141,8 @@ pub struct Reading {
     pub run: Option<Arc<Run>>,
     /// When it was asked for, on the clock of [`Now::mono`]: the answer is of that instant or later.
     pub read_at: Duration,
+    /// Databricks' own time of that answer: a live run's deadlines are measured on that clock.
+    pub server_time: Option<Timestamp>,
     /// Answers in a row, the newest among them, that the run does not exist.
     pub not_found: u32,
     /// When the first of them came.

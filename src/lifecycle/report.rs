@@ -10,7 +10,7 @@ use crate::api::status::DatabricksRunStatus;
 /// in the status for what people came for.
 pub const MAX_MESSAGE: usize = 1000;
 
-/// The four things the conditions can say.
+/// The five things the conditions can say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     /// Not ended: waiting, queued, running, retrying.
@@ -21,6 +21,8 @@ pub enum Standing {
     Failed,
     /// Not ended and not going on by itself: a person has to do something.
     Stuck,
+    /// Not started, as the spec asks: suspended. As right as a suspended Job.
+    Held,
 }
 
 /// One row of the contract: Ready, Succeeded, Finished, Reconciling, Stalled ("" is absent).
@@ -30,6 +32,7 @@ fn row(standing: Standing) -> [&'static str; 5] {
         Standing::Succeeded => ["True", "True", "True", "", ""],
         Standing::Failed => ["False", "False", "True", "", "True"],
         Standing::Stuck => ["False", "Unknown", "False", "", "True"],
+        Standing::Held => ["True", "Unknown", "False", "", ""],
     }
 }
 
@@ -55,7 +58,7 @@ pub fn report(
         Standing::Succeeded | Standing::Failed => {
             status.completion_time.get_or_insert(now.stamp());
         }
-        Standing::Reconciling | Standing::Stuck => status.completion_time = None,
+        Standing::Reconciling | Standing::Stuck | Standing::Held => status.completion_time = None,
     }
 }
 
@@ -90,6 +93,7 @@ mod tests {
         for (standing, expected) in [
             (Standing::Reconciling, vec!["Ready=Unknown", "Succeeded=Unknown", "Finished=False", "Reconciling=True"]),
             (Standing::Stuck, vec!["Ready=False", "Succeeded=Unknown", "Finished=False", "Stalled=True"]),
+            (Standing::Held, vec!["Ready=True", "Succeeded=Unknown", "Finished=False"]),
             (Standing::Succeeded, vec!["Ready=True", "Succeeded=True", "Finished=True"]),
             (Standing::Failed, vec!["Ready=False", "Succeeded=False", "Finished=True", "Stalled=True"]),
         ] {

@@ -125,11 +125,10 @@ impl Wish {
         request.is_some_and(|request| matches!(Self::of(seen, &request), Self::New(_)))
     }
 
-    /// The re-run token that counts: the annotation's, or the last one when it was removed.
+    /// The re-run token that counts.
     #[must_use]
     pub fn accepted_rerun(seen: &Observed<'_>) -> Option<String> {
-        let asked = seen.subject.rerun.map(|token| one_line(token, MAX_TOKEN)).filter(|token| !token.is_empty());
-        asked.or_else(|| seen.status().last_handled_rerun.clone())
+        accepted(seen.subject.rerun, seen.status().last_handled_rerun.as_deref())
     }
 
     /// Whether the re-run annotation has a token that was not honoured yet.
@@ -139,32 +138,100 @@ impl Wish {
     }
 }
 
+/// The token of a command's annotation that counts: the one there is, or the last one when it was removed.
+#[must_use]
+pub fn accepted(annotation: Option<&str>, handled: Option<&str>) -> Option<String> {
+    let asked = annotation.map(|token| one_line(token, MAX_TOKEN)).filter(|token| !token.is_empty());
+    asked.or_else(|| handled.map(str::to_owned))
+}
+
+/// What came after an attempt, in the words of `attempts[].followedBy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FollowedBy {
+    /// A newer request, or the same once more because somebody asked for it.
+    Request,
+    /// The same request, begun anew: its run had been cancelled for a suspension or a replacement that was taken back.
+    Resumption,
+    /// Another attempt.
+    Retry,
+    /// The failed tasks once more.
+    Repair,
+}
+
+impl FollowedBy {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "Request",
+            Self::Resumption => "Resumption",
+            Self::Retry => "Retry",
+            Self::Repair => "Repair",
+        }
+    }
+}
+
 /// The status in which a new request begins: the one before goes into `attempts` in the same write, so that no verdict
-/// is lost and none is shown for the wrong request.
+/// is lost and none is shown for the wrong request. What was commanded before belongs to the request before.
 #[must_use]
 pub fn begin(seen: &Observed<'_>, key: &RunKey, request: &Request<'_>, now: Now) -> DatabricksRunStatus {
     let old = seen.status();
-    let mut attempts = old.attempts.clone();
-    if let Some(record) = past(old) {
-        attempts.insert(0, record);
-        attempts.truncate(MAX_ATTEMPTS);
-    }
-    DatabricksRunStatus {
-        state: Some(State::Pending.as_str().to_owned()),
+    let next = if old.run_key.as_deref() == Some(key.as_str()) { FollowedBy::Resumption } else { FollowedBy::Request };
+    let mut status = DatabricksRunStatus {
         display_name: Some(request.display_name()),
         run_key: Some(key.as_str().to_owned()),
-        serial: old.serial,
         requested_at: Some(now.stamp()),
-        attempts,
         last_handled_rerun: Wish::accepted_rerun(seen),
+        last_handled_cancel: accepted(seen.subject.cancel, old.last_handled_cancel.as_deref()),
+        last_handled_repair: accepted(seen.subject.repair, old.last_handled_repair.as_deref()),
+        ..blank(old)
+    };
+    // While a next attempt is waited for, the record of the last one has been made already.
+    if old.backoff.is_none() && old.repair.is_none() {
+        remember(&mut status, past(old, next));
+    }
+    status
+}
+
+/// The status in which the next attempt of a request begins. The record of the last one has been made already.
+#[must_use]
+pub fn next_attempt(old: &DatabricksRunStatus) -> DatabricksRunStatus {
+    DatabricksRunStatus {
+        display_name: old.display_name.clone(),
+        run_key: old.run_key.clone(),
+        attempt: old.attempt,
+        retries: Some(old.retries.unwrap_or(0).saturating_add(1)),
+        requested_at: old.requested_at.clone(),
+        first_submit_time: old.first_submit_time.clone(),
+        execution_start_time: old.execution_start_time.clone(),
+        ..blank(old)
+    }
+}
+
+/// What outlives every request.
+fn blank(old: &DatabricksRunStatus) -> DatabricksRunStatus {
+    DatabricksRunStatus {
+        state: Some(State::Pending.as_str().to_owned()),
+        serial: old.serial,
+        attempts: old.attempts.clone(),
+        last_handled_rerun: old.last_handled_rerun.clone(),
+        last_handled_cancel: old.last_handled_cancel.clone(),
+        last_handled_repair: old.last_handled_repair.clone(),
         conditions: old.conditions.clone(),
         observed_generation: old.observed_generation,
         ..DatabricksRunStatus::default()
     }
 }
 
-/// The request that the status speaks of, as it is remembered; none if nothing came of it.
-fn past(old: &DatabricksRunStatus) -> Option<AttemptRecord> {
+/// Puts a record before the others.
+pub fn remember(status: &mut DatabricksRunStatus, record: Option<AttemptRecord>) {
+    if let Some(record) = record {
+        status.attempts.insert(0, record);
+        status.attempts.truncate(MAX_ATTEMPTS);
+    }
+}
+
+/// What the status speaks of, as it is remembered; none if nothing came of it.
+#[must_use]
+pub fn past(old: &DatabricksRunStatus, next: FollowedBy) -> Option<AttemptRecord> {
     let run_key = old.run_key.clone()?;
     if old.run_id.is_none() && old.completion_time.is_none() {
         return None;
@@ -177,6 +244,7 @@ fn past(old: &DatabricksRunStatus) -> Option<AttemptRecord> {
         state: old.state.clone().unwrap_or_default(),
         reason: super::report::current_reason(old).unwrap_or_default().to_owned(),
         message: super::report::current_message(old).map(|text| one_line(text, MAX_PAST_MESSAGE)),
+        followed_by: Some(next.as_str().to_owned()),
         start_time: old.start_time.clone(),
         completion_time: old.completion_time.clone(),
     })

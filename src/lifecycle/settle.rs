@@ -1,7 +1,7 @@
 //! What the outcome of an effect means. It goes into the memory; the next decision makes a step of it, on whatever the
 //! object is by then. So an outcome that could not be written at once is written later, and never twice.
 
-use super::memory::{CancelMemory, Failures, Memory, OutputsMemory};
+use super::memory::{CancelMemory, Failures, Fresh, Memory, OutputsMemory};
 use super::observed::Now;
 use super::step::{Effect, Fetched, Outcome};
 use crate::databricks::error::Error;
@@ -10,8 +10,14 @@ use crate::databricks::ids::RunId;
 /// Notes that an effect is about to be performed. Must come before the first byte is sent: a process that dies in between
 /// loses nothing, one that lives must not believe that nothing was sent.
 pub fn begin(memory: &mut Memory, effect: &Effect) {
-    if let (Effect::Submit { .. }, Some(intent)) = (effect, &mut memory.intent) {
-        intent.sending();
+    match (effect, &mut memory.intent, &mut memory.repair) {
+        (Effect::Submit { .. }, Some(intent), _) => intent.sending(),
+        (Effect::Repair { .. }, _, Some(repair)) => repair.sending(),
+        _ => {}
+    }
+    if let Effect::Repair { .. } = effect {
+        // What was read before says nothing of what this does.
+        memory.fresh = None;
     }
 }
 
@@ -44,6 +50,16 @@ pub fn settle(memory: &mut Memory, effect: &Effect, outcome: Outcome, now: Now) 
                 superfluous_canceled(memory, outcome.err(), now);
             } else {
                 canceled(memory, *run, outcome.err(), now);
+            }
+        }
+        (Effect::ReadRun { run, .. }, Outcome::Read(Ok(read))) => {
+            memory.fresh = Some(Fresh { run: *run, read, at: now.mono });
+            memory.reads = Failures::default();
+        }
+        (Effect::ReadRun { .. }, Outcome::Read(Err(error))) => memory.reads.note(error, now),
+        (Effect::Repair { run, .. }, Outcome::Repaired(outcome)) => {
+            if let Some(repair) = memory.repair.as_mut().filter(|repair| repair.run == *run) {
+                repair.answered(outcome, now);
             }
         }
         (Effect::FetchOutputs { run, .. }, Outcome::Outputs(fetched)) => outputs_fetched(memory, *run, fetched, now),

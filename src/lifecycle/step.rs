@@ -1,13 +1,17 @@
 //! What a decision can be. One step at a time; each is safe to repeat, so a crash can fall anywhere between two.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
 
 use super::bounds::head;
 use super::report::MAX_MESSAGE;
 use super::token::IdempotencyToken;
 use crate::api::status::{DatabricksRunStatus, Endpoint, TaskOutput, WorkspacePin};
 use crate::databricks::error::Error;
-use crate::databricks::ids::{JobId, RunId};
+use crate::databricks::ids::{JobId, RepairId, RunId};
+use crate::databricks::model::Run;
 
 /// The next thing to do for an object.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +22,8 @@ pub enum Step {
     Mark(MetadataChange),
     /// Call Databricks, settle the outcome, then look again.
     Remote(Effect),
+    /// Delete the object, if it is still the one that was seen; then announce.
+    DeleteSelf(Announcement),
     /// Nothing now; look again after this time, or when something changes.
     Wait(Option<Duration>),
 }
@@ -126,6 +132,20 @@ event_reasons! {
     Restored,
     /// The body has a field nobody knows.
     UnknownField,
+    /// The object is suspended: nothing starts, and a live run is cancelled.
+    Suspended,
+    /// The object is no longer suspended.
+    Resumed,
+    /// The run has failed and another attempt follows.
+    RunRetrying,
+    /// The failed tasks of the run are run again.
+    RunRepairing,
+    /// A repair was asked for that cannot be made.
+    RepairRefused,
+    /// The object has outlived `ttlSecondsAfterFinished` and is deleted.
+    TTLExpired,
+    /// The object has outlived `ttlSecondsAfterFinished` and is kept, because a GitOps tool would put it back.
+    TTLSkipped,
 }
 
 /// A call to Databricks. Every one names the workspace it is for.
@@ -133,7 +153,7 @@ event_reasons! {
 pub enum Effect {
     /// Find the job of this name.
     FindJob {
-        /// The run key it is needed for.
+        /// What it is needed for: run key and serial. A name is looked up once for each start.
         key: String,
         /// Where.
         pin: WorkspacePin,
@@ -171,6 +191,24 @@ pub enum Effect {
         /// Which.
         run: RunId,
     },
+    /// Read the run now, with its history: something is about to be decided that must not rest on an older answer.
+    ReadRun {
+        /// Where.
+        pin: WorkspacePin,
+        /// Which.
+        run: RunId,
+    },
+    /// Run the failed tasks of the run again.
+    Repair {
+        /// Where.
+        pin: WorkspacePin,
+        /// Which.
+        run: RunId,
+        /// The run's last repair, as written ahead: the guard against a second one.
+        after: Option<RepairId>,
+        /// The request, as written ahead.
+        body: String,
+    },
     /// Read what tasks left behind.
     FetchOutputs {
         /// Where.
@@ -191,6 +229,8 @@ impl Effect {
             Self::Submit { .. } => "Submit",
             Self::FindRun { .. } => "FindRun",
             Self::Cancel { .. } => "Cancel",
+            Self::ReadRun { .. } => "ReadRun",
+            Self::Repair { .. } => "Repair",
             Self::FetchOutputs { .. } => "FetchOutputs",
         }
     }
@@ -216,6 +256,10 @@ pub enum Outcome {
     Runs(Result<Vec<FoundRun>, Error>),
     /// Of `Cancel`.
     Canceled(Result<(), Error>),
+    /// Of `ReadRun`.
+    Read(Result<FreshRun, Error>),
+    /// Of `Repair`.
+    Repaired(Result<RepairId, Error>),
     /// Of `FetchOutputs`.
     Outputs(Fetched),
 }
@@ -233,9 +277,20 @@ impl Outcome {
             Self::Submitted(outcome) => ("submit", wait(outcome.as_ref().err())),
             Self::Runs(outcome) => ("submit", wait(outcome.as_ref().err())),
             Self::Canceled(outcome) => ("cancel", wait(outcome.as_ref().err())),
+            Self::Read(outcome) => ("submit", wait(outcome.as_ref().err())),
+            Self::Repaired(outcome) => ("submit", wait(outcome.as_ref().err())),
             Self::Outputs(fetched) => ("get-output", fetched.retry_in),
         }
     }
+}
+
+/// A run as it was read beside the schedule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FreshRun {
+    /// The run, with the history of its repairs.
+    pub run: Arc<Run>,
+    /// Databricks' own time of the answer.
+    pub server_time: Option<Timestamp>,
 }
 
 /// What tasks left behind, as far as it could be read.

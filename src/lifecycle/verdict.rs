@@ -49,12 +49,23 @@ impl Verdict {
     const SUCCEEDED_WITH_FAILURES: Self = Self { state: State::Succeeded, reason: Reason::RunSucceededWithFailures };
     const FAILED: Self = Self { state: State::Failed, reason: Reason::RunFailed };
     const TIMED_OUT: Self = Self { state: State::TimedOut, reason: Reason::RunTimedOut };
-    const CANCELED: Self = Self { state: State::Canceled, reason: Reason::RunCanceled };
     const SKIPPED: Self = Self { state: State::Skipped, reason: Reason::RunSkipped };
     /// Ended without a result, even after asking again.
     pub const RESULT_MISSING: Self = Self { state: State::Failed, reason: Reason::ResultMissing };
+    /// No task executed in time.
+    pub const STARTING_DEADLINE: Self = Self { state: State::TimedOut, reason: Reason::StartingDeadlineExceeded };
+    /// The request took too long.
+    pub const ACTIVE_DEADLINE: Self = Self { state: State::TimedOut, reason: Reason::DeadlineExceeded };
+    /// It was cancelled.
+    pub const CANCELED: Self = Self { state: State::Canceled, reason: Reason::RunCanceled };
     /// Databricks no longer knows the run.
     pub const NOT_FOUND: Self = Self { state: State::Failed, reason: Reason::RunNotFound };
+
+    /// A request that was refused.
+    #[must_use]
+    pub const fn rejected(reason: Reason) -> Self {
+        Self { state: State::Rejected, reason }
+    }
 
     /// Whether it is a success.
     #[must_use]

@@ -48,6 +48,11 @@ pub(crate) struct World {
     pub(crate) held: bool,
     pub(crate) start_mark: Option<String>,
     pub(crate) rerun: Option<String>,
+    pub(crate) cancel: Option<String>,
+    pub(crate) repair: Option<String>,
+    pub(crate) kept_by: Option<String>,
+    /// The object has deleted itself.
+    pub(crate) deleted: bool,
     pub(crate) deletion: Option<Timestamp>,
     pub(crate) workspace: WorkspaceView,
     pub(crate) reading: Option<Reading>,
@@ -82,11 +87,20 @@ impl World {
             held: false,
             start_mark: None,
             rerun: None,
+            cancel: None,
+            repair: None,
+            kept_by: None,
+            deleted: false,
             deletion: None,
             workspace: WorkspaceView::Ready { pin: pin() },
             reading: None,
             memory: Memory::default(),
-            settings: Settings { holder: "one".to_owned(), submit_timeout: POST, deletion_deadline: DELETION },
+            settings: Settings {
+                holder: "one".to_owned(),
+                submit_timeout: POST,
+                deletion_deadline: DELETION,
+                ttl_keep_keys: Vec::new(),
+            },
             // Not a whole second: what a status cannot hold must not show in what is decided.
             clock: Now { wall: now(1000).wall + Duration::from_millis(567), ..now(1000) },
             writes: 0,
@@ -112,14 +126,14 @@ impl World {
             held: self.held,
             start_mark: self.start_mark.as_deref(),
             rerun: self.rerun.as_deref(),
+            cancel: self.cancel.as_deref(),
+            repair: self.repair.as_deref(),
+            kept_by: self.kept_by.as_deref(),
             spec,
             status: &self.status,
         };
         self.memory.notice(&subject, &self.settings, self.clock);
-        let live = match Phase::of(&self.status) {
-            Phase::Live(run) => Some(run),
-            _ => None,
-        };
+        let live = Phase::of(&self.status).run();
         let reading = live.and(self.reading.as_ref());
         if let Some(run) = live {
             self.memory.notice_reading(run, reading, self.clock);
@@ -155,6 +169,11 @@ impl World {
                 self.held = false;
                 self.events.extend(announce);
             }
+            Step::DeleteSelf(announcement) => {
+                assert!(!self.held && self.status.completion_time.is_some(), "only what has ended deletes itself");
+                self.deleted = true;
+                self.events.push(announcement);
+            }
             other => panic!("no write: {other:?}"),
         }
     }
@@ -185,7 +204,7 @@ impl World {
     /// Writes until something else is asked for.
     pub(crate) fn rests(&mut self) -> Rest {
         for _ in 0..12 {
-            if self.deletion.is_some() && !self.held {
+            if self.deleted || (self.deletion.is_some() && !self.held) {
                 return Rest::Gone;
             }
             match self.decides() {

@@ -25,6 +25,7 @@ pub fn options(namespace: &str) -> Options {
         requests_per_second: 100.0,
         submit_timeout: Duration::from_secs(2),
         deletion_deadline: Duration::from_mins(4),
+        ttl_keep_keys: Vec::new(),
         instance: format!("test_{:016x}", rand::random::<u64>()),
     }
 }

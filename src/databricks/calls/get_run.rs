@@ -15,6 +15,7 @@ use crate::databricks::settings::JobsApiVersion;
 
 /// A hundred tasks a page and a thousand tasks a run, each repeated a few times: more pages than these are a loop.
 const MAX_PAGES: usize = 100;
+const OPERATION: Operation = Operation::GetRun;
 
 #[derive(Deserialize)]
 struct Page {
@@ -26,13 +27,25 @@ struct Page {
 impl Client {
     /// A run as it is now: all pages put together, the newest attempt of each task.
     pub async fn get_run(&self, version: JobsApiVersion, run: RunId) -> Result<Answered<Run>, Error> {
-        const OPERATION: Operation = Operation::GetRun;
         self.permission(OPERATION, Lane::Poll, run)?;
+        self.read_run(version, run, false).await
+    }
+
+    /// The same with the history of its repairs, and ahead of all polls: a decision to start something waits for it.
+    pub async fn get_run_with_history(&self, version: JobsApiVersion, run: RunId) -> Result<Answered<Run>, Error> {
+        self.permission(OPERATION, Lane::Submit, (run, "history"))?;
+        self.read_run(version, run, true).await
+    }
+
+    async fn read_run(&self, version: JobsApiVersion, run: RunId, history: bool) -> Result<Answered<Run>, Error> {
         let deadline = self.call_deadline();
         let mut pages = Pages::at_most(MAX_PAGES);
         let mut whole: Option<Answered<Run>> = None;
         loop {
-            let mut request = Request::get(OPERATION, version, "runs/get").about(run).query("run_id", run);
+            let mut request = Request::get(OPERATION, version, "runs/get")
+                .about(run)
+                .query("run_id", run)
+                .query_if("include_history", history.then_some("true"));
             if let Some(token) = pages.token() {
                 request = request.query("page_token", token);
                 self.charge();

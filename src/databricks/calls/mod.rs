@@ -7,6 +7,7 @@ mod find_job;
 mod get_output;
 mod get_run;
 mod list_runs;
+mod repair_run;
 mod start;
 
 use std::time::SystemTime;

@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
-use super::live::{Believed, believed, gone};
-use super::{Phase, Step, cancel_wait, ended_without_run, finish, intent, pinned, record, shorter};
-use crate::api::conditions::{Reason, State};
+use super::finish::ended_without_run;
+use super::live::{Believed, believed, gone, this_end};
+use super::{Phase, Step, cancel_wait, finish, intent, pinned, record, repair, shorter};
+use crate::api::conditions::Reason;
 use crate::api::run::DeletionPolicy;
 use crate::api::status::{CancelCause, CancelRecord, Intent};
 use crate::databricks::ids::RunId;
-use crate::lifecycle::memory::IntentMemory;
+use crate::lifecycle::memory::{IntentMemory, RepairMemory};
 use crate::lifecycle::observed::{Now, Observed};
 use crate::lifecycle::report::{Standing, report};
 use crate::lifecycle::step::{Announcement, Effect, EventReason, MetadataChange};
+use crate::lifecycle::verdict::Verdict;
 
 /// An object is let go of although its run lives only after so many cancellations.
 const ATTEMPTS: u32 = 3;
@@ -20,7 +22,8 @@ pub(super) fn decide(seen: &Observed<'_>, phase: Phase<'_>, now: Now) -> Step {
     let step = match phase {
         Phase::Idle => release(Vec::new()),
         Phase::Open(open) => unfinished_start(seen, open, now),
-        Phase::Live(run) => live(seen, run, now),
+        Phase::Live(run) | Phase::Backoff(run) => live(seen, run, now),
+        Phase::Repairing(run) => unfinished_repair(seen, run, now),
         Phase::Unreadable => {
             let note = "the status names a run in a form that cannot be read; it was not cancelled";
             release(vec![orphaned(note)])
@@ -55,7 +58,7 @@ fn unfinished_start(seen: &Observed<'_>, open: &Intent, now: Now) -> Step {
     }
     if memory.is_some_and(IntentMemory::surely_unsent) {
         let message = "the object was deleted before the run was started; nothing was sent";
-        return ended_without_run(seen, seen.status().clone(), State::Canceled, Reason::RunCanceled, message, now);
+        return ended_without_run(seen, seen.status().clone(), Verdict::CANCELED, message, now);
     }
     if policy(seen) == DeletionPolicy::Orphan {
         let note = "the object was deleted while its run was being started, with deletionPolicy Orphan: a run may be \
@@ -68,6 +71,23 @@ fn unfinished_start(seen: &Observed<'_>, open: &Intent, now: Now) -> Step {
         return release(vec![orphaned(note)]);
     }
     match intent::decide(seen, open, now) {
+        Step::Wait(wait) => Step::Wait(Some(until_deadline(seen, wait, now))),
+        step => step,
+    }
+}
+
+/// The repair was perhaps begun and perhaps not: as with a start, except that the run is known.
+fn unfinished_repair(seen: &Observed<'_>, run: RunId, now: Now) -> Step {
+    if policy(seen) == DeletionPolicy::Orphan || seen.memory.repair.as_ref().is_some_and(RepairMemory::surely_unsent) {
+        return live(seen, run, now);
+    }
+    if past_deadline(seen, now) {
+        let note = format!(
+            "it could not be found out in time whether run {run} is being repaired; look in Databricks and cancel it there"
+        );
+        return release(vec![orphaned(&note)]);
+    }
+    match repair::decide(seen, run, now) {
         Step::Wait(wait) => Step::Wait(Some(until_deadline(seen, wait, now))),
         step => step,
     }
@@ -86,7 +106,11 @@ fn live(seen: &Observed<'_>, run: RunId, now: Now) -> Step {
         if let (Ok(pin), Some(newest)) = (&pin, &reading.run)
             && let Believed::Ended(verdict) = believed(seen, run, reading, newest)
         {
-            return finish::end(seen, pin, newest, verdict, &[], now);
+            match this_end(seen, pin, newest, verdict, now) {
+                Ok((run, verdict)) => return finish::end(seen, pin, run, verdict, &[], now),
+                Err(step) if matches!(*step, Step::Remote(_)) => return *step,
+                Err(_) => {}
+            }
         }
     }
     if seen.status().cancel.is_none() {

@@ -6,16 +6,21 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
 
-use super::{Step, ended_without_run, obstacle, pinned, reconciling, record};
+use super::finish::ended_without_run;
+use super::start::{ended_by_deadline, in_time};
+use super::{Step, hold, obstacle, pinned, reconciling, record, stop};
 use crate::api::conditions::{Reason, State};
-use crate::api::status::{Endpoint, Intent, WorkspacePin};
+use crate::api::status::{CancelCause, Endpoint, Intent, WorkspacePin};
 use crate::databricks::error::Error;
 use crate::databricks::ids::{JobId, RunId};
+use crate::lifecycle::deadlines;
 use crate::lifecycle::memory::{Answer, IntentMemory};
 use crate::lifecycle::observed::{Now, Observed, WorkspaceView};
 use crate::lifecycle::report::{Standing, report};
+use crate::lifecycle::request::{Request, Wish, begin};
 use crate::lifecycle::step::{Announcement, Effect, EventReason, FoundRun, RunTarget};
 use crate::lifecycle::token::IdempotencyToken;
+use crate::lifecycle::verdict::Verdict;
 
 /// Another process's intent is taken over after so many POST deadlines without a change.
 const TAKEOVER_DEADLINES: u32 = 3;
@@ -38,6 +43,41 @@ pub(super) fn decide(seen: &Observed<'_>, intent: &Intent, now: Now) -> Step {
     if let Some(answer) = &memory.answer {
         return answered(seen, intent, memory, answer, now);
     }
+    let deadline = deadlines::before_run(&seen.subject, seen.status(), now);
+    if seen.subject.deletion.is_none()
+        && let Some(cause) = stop::new_cause(seen, deadline)
+    {
+        return if memory.surely_unsent() { close(seen, cause, now) } else { stop::write(seen, cause, now) };
+    }
+    in_time(open(seen, intent, memory, now), deadline)
+}
+
+/// Nothing was sent, and nothing shall be.
+fn close(seen: &Observed<'_>, cause: CancelCause, now: Now) -> Step {
+    let mut next = seen.status().clone();
+    next.intent = None;
+    let request = seen.subject.spec.ok().and_then(Request::of);
+    match (cause, request) {
+        (CancelCause::Suspension | CancelCause::Replacement, Some(request)) => {
+            let (Wish::Same(key) | Wish::New(key)) = Wish::of(seen, &request) else { return Step::Wait(None) };
+            let mut begun = begin(seen, &key, &request, now);
+            if cause == CancelCause::Suspension {
+                return hold::suspended(seen, begun, now);
+            }
+            let message = "the newer request is being started";
+            report(&mut begun, Standing::Reconciling, Reason::Pending, message, seen.subject.generation, now);
+            record(begun, Vec::new())
+        }
+        (CancelCause::StartingDeadline | CancelCause::ActiveDeadline, _) => ended_by_deadline(seen, next, cause, now),
+        _ => {
+            let message = "the request was canceled before a run was started; nothing was sent";
+            ended_without_run(seen, next, Verdict::CANCELED, message, now)
+        }
+    }
+}
+
+/// The request is to be sent, or its answer is waited for.
+fn open(seen: &Observed<'_>, intent: &Intent, memory: &IntentMemory, now: Now) -> Step {
     let pin = match usable(seen, memory) {
         Ok(pin) => pin,
         Err((reason, message)) => return reconciling(seen, seen.status().clone(), reason, &message, None, now),
@@ -50,7 +90,8 @@ pub(super) fn decide(seen: &Observed<'_>, intent: &Intent, now: Now) -> Step {
         let message = "the request to start the run is older than a day and was never acknowledged; it is not sent again, \
                        because Databricks may have forgotten an earlier one. Look for its run in Databricks, then request \
                        a re-run";
-        return ended_without_run(seen, seen.status().clone(), State::Rejected, Reason::IntentExpired, message, now);
+        let verdict = Verdict::rejected(Reason::IntentExpired);
+        return ended_without_run(seen, seen.status().clone(), verdict, message, now);
     }
     if intent.holder != seen.settings.holder {
         return take_over(seen, memory, now);
@@ -131,7 +172,8 @@ fn answered(seen: &Observed<'_>, intent: &Intent, memory: &IntentMemory, answer:
         Answer::NoRunId => {
             let message = "Databricks gave no run id: the job is continuous, so this request restarted it instead of \
                            starting a run that could be followed. Use a job without a continuous trigger";
-            ended_without_run(seen, seen.status().clone(), State::Rejected, Reason::ContinuousJob, message, now)
+            let verdict = Verdict::rejected(Reason::ContinuousJob);
+            ended_without_run(seen, seen.status().clone(), verdict, message, now)
         }
         Answer::Refused(error) if memory.surely_unsent() => {
             let reason = match error {
@@ -140,7 +182,7 @@ fn answered(seen: &Observed<'_>, intent: &Intent, memory: &IntentMemory, answer:
             };
             let message =
                 format!("Databricks refuses to start the run: {error}. Correct the spec, or request a re-run");
-            ended_without_run(seen, seen.status().clone(), State::Rejected, reason, &message, now)
+            ended_without_run(seen, seen.status().clone(), Verdict::rejected(reason), &message, now)
         }
         Answer::Refused(error) => match &intent.unresolved_since {
             None => hold_unresolved(seen, &format!("Databricks refuses the repeated request ({})", error.told()), now),
@@ -159,10 +201,14 @@ fn submitted(seen: &Observed<'_>, intent: &Intent, run: RunId, now: Now) -> Step
     next.intent = None;
     next.run_id = Some(run.to_string());
     next.submit_time = Some(now.stamp());
+    next.first_submit_time.get_or_insert(now.stamp());
     next.job_id = body.get("job_id").and_then(Value::as_i64).map(|id| id.to_string());
     next.state = Some(State::Pending.as_str().to_owned());
-    let message = super::live::pending_message(run, brings_a_new_cluster(&body));
-    report(&mut next, Standing::Reconciling, Reason::Pending, &message, seen.subject.generation, now);
+    let (reason, message) = match &next.cancel {
+        Some(cancel) => (Reason::Canceling, stop::message(&next, cancel.cause)),
+        None => (Reason::Pending, super::live::pending_message(run, brings_a_new_cluster(&body))),
+    };
+    report(&mut next, Standing::Reconciling, reason, &message, seen.subject.generation, now);
     let note = format!("Databricks has started run {run}");
     record(next, vec![Announcement::normal(EventReason::RunSubmitted, &note)])
 }
@@ -203,14 +249,8 @@ fn unresolved(
             "it is not known whether this request has started a run ({what}); look in Databricks, cancel what should not \
              run, then request a re-run"
         );
-        return ended_without_run(
-            seen,
-            seen.status().clone(),
-            State::Rejected,
-            Reason::SubmitUnresolved,
-            &message,
-            now,
-        );
+        let verdict = Verdict::rejected(Reason::SubmitUnresolved);
+        return ended_without_run(seen, seen.status().clone(), verdict, &message, now);
     }
     match found {
         None => look_up(intent, memory, pin, now),

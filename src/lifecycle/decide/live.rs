@@ -2,23 +2,27 @@
 
 use std::time::Duration;
 
-use super::{SAFETY_NET, Step, finish, pinned, reconciling, record};
+use super::start::in_time;
+use super::{SAFETY_NET, Step, cancel_wait, finish, pinned, read_now, reconciling, record, repair, shorter, stop};
 use crate::api::conditions::{Reason, State};
-use crate::api::status::WorkspacePin;
+use crate::api::status::{CancelCause, WorkspacePin};
 use crate::databricks::ids::RunId;
 use crate::databricks::model::Run;
 use crate::lifecycle::bounds::one_line;
+use crate::lifecycle::deadlines::{self, Deadline, Read};
 use crate::lifecycle::observed::{Now, Observed, Reading};
 use crate::lifecycle::project;
 use crate::lifecycle::report::{Standing, current_message, current_reason, report};
 use crate::lifecycle::request::Wish;
-use crate::lifecycle::step::{Announcement, EventReason};
+use crate::lifecycle::step::{Announcement, Effect, EventReason};
 use crate::lifecycle::verdict::{Activity, Look, Verdict, look};
 
 /// How long an answer that contradicts itself or lacks a result is asked for again before it is believed.
 const DOUBT: Duration = Duration::from_mins(5);
 /// How soon it is asked for again.
 const DOUBT_PAUSE: Duration = Duration::from_secs(30);
+/// A repaired run that still shows its first end is read again after this time.
+const AGAIN_AFTER_REPAIR: Duration = Duration::from_secs(10);
 /// "Does not exist" is believed after so many answers in a row...
 const NOT_FOUND_ANSWERS: u32 = 3;
 /// ...over at least this time...
@@ -29,21 +33,108 @@ const NOT_FOUND_AGE: Duration = Duration::from_mins(2);
 const TASKS_PAUSE: Duration = Duration::from_mins(1);
 
 pub(super) fn decide(seen: &Observed<'_>, run: RunId, now: Now) -> Step {
-    let pin = match pinned(seen) {
+    let pin = pinned(seen);
+    let reading = seen.reading_of(run);
+    let newest = reading.and_then(|reading| Some((reading, reading.run.as_ref()?)));
+    let mut activity = None;
+    if let (Ok(pin), Some(reading)) = (&pin, reading) {
+        if let Some(verdict) = gone(seen, reading, now) {
+            return finish::without_run(seen, run, verdict, now);
+        }
+        match newest.map(|(reading, newest)| believed(seen, run, reading, newest)) {
+            Some(Believed::Ended(verdict)) => return ended(seen, pin, reading, verdict, now),
+            Some(Believed::NotYet(wait)) => return Step::Wait(Some(wait)),
+            Some(Believed::Active(it)) => activity = Some(it),
+            None => {}
+        }
+    }
+    let deadline = match (&pin, newest) {
+        (Ok(pin), Some((reading, newest))) => match deadline(seen, pin, reading, newest, now) {
+            Ok(deadline) => deadline,
+            Err(step) => return *step,
+        },
+        _ => Deadline::None,
+    };
+    if let Some(cause) = stop::new_cause(seen, deadline) {
+        return stop::write(seen, cause, now);
+    }
+    let pin = match pin {
         Ok(pin) => pin,
         Err((reason, message)) => return reconciling(seen, seen.status().clone(), reason, &message, None, now),
     };
-    let Some(reading) = seen.reading_of(run) else { return nothing_new(seen, now) };
-    if let Some(verdict) = gone(seen, reading, now) {
-        return finish::without_run(seen, run, verdict, now);
+    if let Some(cancel) = &seen.status().cancel {
+        return canceling(seen, pin, run, cancel.cause, now);
     }
-    let Some(newest) = &reading.run else { return nothing_new(seen, now) };
-    match believed(seen, run, reading, newest) {
-        Believed::Active(Activity::Terminating) => nothing_new(seen, now),
-        Believed::Active(activity) => progress(seen, pin, newest, &activity, now),
-        Believed::Ended(verdict) => finish::decide(seen, pin, newest, verdict, now),
-        Believed::NotYet(wait) => Step::Wait(Some(wait)),
+    let step = match (newest, activity) {
+        (Some((_, newest)), Some(activity)) if activity != Activity::Terminating => {
+            progress(seen, pin, newest, &activity, now)
+        }
+        _ => nothing_new(seen, now),
+    };
+    in_time(step, deadline)
+}
+
+/// The run has ended. One that was repaired has ended before, too: which end it is, its history tells.
+fn ended(seen: &Observed<'_>, pin: &WorkspacePin, reading: &Reading, verdict: Verdict, now: Now) -> Step {
+    let Some(newest) = &reading.run else { return Step::Wait(None) };
+    match this_end(seen, pin, newest, verdict, now) {
+        Ok((run, verdict)) => finish::decide(seen, pin, run, verdict, now),
+        Err(step) => *step,
     }
+}
+
+/// The end that counts, or what comes before it is known.
+pub(super) fn this_end<'a>(
+    seen: &Observed<'a>,
+    pin: &WorkspacePin,
+    newest: &'a Run,
+    verdict: Verdict,
+    now: Now,
+) -> Result<(&'a Run, Verdict), Box<Step>> {
+    let Some(repair) = &seen.status().repair else { return Ok((newest, verdict)) };
+    let fresh = read_now(seen, pin, newest.run_id, now)?;
+    let doubted = seen.memory.repair.as_ref().is_some_and(|memory| now.mono.saturating_sub(memory.since) >= DOUBT);
+    match look(fresh.run.state.as_ref(), fresh.run.status.as_ref()) {
+        Look::Ended(verdict) if repair::is_named(&fresh.run, repair) || doubted => Ok((&fresh.run, verdict)),
+        _ => Err(Box::new(Step::Wait(Some(AGAIN_AFTER_REPAIR)))),
+    }
+}
+
+/// What the deadlines say. That nothing executes yet must be the answer to a question asked after the deadline.
+fn deadline(
+    seen: &Observed<'_>,
+    pin: &WorkspacePin,
+    reading: &Reading,
+    newest: &Run,
+    now: Now,
+) -> Result<Deadline, Box<Step>> {
+    let of = |read: &Read<'_>| deadlines::of_run(&seen.subject, seen.status(), read, now);
+    let known = of(&Read { run: newest, server_time: reading.server_time, at: reading.read_at });
+    if seen.status().cancel.is_some() || known != Deadline::Reached(CancelCause::StartingDeadline) {
+        return Ok(known);
+    }
+    let fresh = read_now(seen, pin, newest.run_id, now)?;
+    Ok(of(&Read { run: &fresh.run, server_time: fresh.server_time, at: now.mono }))
+}
+
+/// The run was told to stop, or is about to be.
+fn canceling(seen: &Observed<'_>, pin: &WorkspacePin, run: RunId, cause: CancelCause, now: Now) -> Step {
+    let Some(wait) = cancel_wait(seen, run, now) else {
+        return Step::Remote(Effect::Cancel { pin: pin.clone(), run });
+    };
+    let mut message = stop::message(seen.status(), cause);
+    let failed = seen.memory.cancel.as_ref().filter(|cancel| cancel.run == run);
+    if let Some(error) = failed.and_then(|cancel| cancel.last_error.as_ref()) {
+        message = format!("{message}; it is told so again, since the last time failed: {}", error.told());
+    }
+    reconciling(
+        seen,
+        seen.status().clone(),
+        Reason::Canceling,
+        &message,
+        Some(shorter(Some(wait), until_next_look(seen))),
+        now,
+    )
 }
 
 /// What is made of the newest answer.
@@ -112,6 +203,9 @@ fn progress(seen: &Observed<'_>, pin: &WorkspacePin, run: &Run, activity: &Activ
     message.push_str(note_on_newer(seen));
     next.state = Some(state.as_str().to_owned());
     let status = seen.status();
+    if next.execution_start_time.is_none() && deadlines::executes(run) {
+        next.execution_start_time = Some(now.stamp());
+    }
     project::tasks(&mut next, pin, run);
     report(&mut next, Standing::Reconciling, reason, &message, seen.subject.generation, now);
     let started = state == State::Running && status.state.as_deref() != Some(State::Running.as_str());

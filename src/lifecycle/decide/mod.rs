@@ -1,11 +1,16 @@
 //! The decision: what is known in, one step out. Total, pure and repeatable; every rule of a run's life is below this
 //! module, one file per phase. The phase is read from the status alone.
 
+mod backoff;
 mod deletion;
 mod finish;
+mod hold;
 mod intent;
 mod live;
+mod repair;
+mod rest;
 mod start;
+mod stop;
 #[cfg(test)]
 mod tests;
 
@@ -13,8 +18,8 @@ use std::time::Duration;
 
 use super::observed::{Now, Observed, WorkspaceView, same_workspace};
 use super::report::{Standing, report};
-use super::step::{Announcement, Change, Effect, EventReason, MetadataChange, Step};
-use crate::api::conditions::{Reason, State};
+use super::step::{Announcement, Change, Effect, EventReason, FreshRun, MetadataChange, Step};
+use crate::api::conditions::Reason;
 use crate::api::status::{DatabricksRunStatus, Intent, WorkspacePin};
 use crate::databricks::error::{CredentialsError, Error};
 use crate::databricks::ids::RunId;
@@ -31,6 +36,10 @@ pub enum Phase<'a> {
     Open(&'a Intent),
     /// A run is under way.
     Live(RunId),
+    /// A run has failed and its next attempt is waited for; it is still followed, for somebody may repair it.
+    Backoff(RunId),
+    /// A run is being repaired, and it is not known yet whether it is.
+    Repairing(RunId),
     /// The status names a run in a form nobody can read. Nothing is started beside it.
     Unreadable,
 }
@@ -41,8 +50,23 @@ impl<'a> Phase<'a> {
     pub fn of(status: &'a DatabricksRunStatus) -> Self {
         match (&status.intent, &status.run_id, &status.completion_time) {
             (Some(intent), ..) => Self::Open(intent),
-            (None, Some(run), None) => run.parse().map_or(Self::Unreadable, Self::Live),
+            (None, Some(run), None) => {
+                run.parse().map_or(Self::Unreadable, |run| match (&status.backoff, &status.repair) {
+                    (Some(_), _) => Self::Backoff(run),
+                    (None, Some(repair)) if repair.repair_id.is_none() => Self::Repairing(run),
+                    _ => Self::Live(run),
+                })
+            }
             (None, ..) => Self::Idle,
+        }
+    }
+
+    /// The run to follow.
+    #[must_use]
+    pub fn run(self) -> Option<RunId> {
+        match self {
+            Self::Live(run) | Self::Backoff(run) | Self::Repairing(run) => Some(run),
+            Self::Idle | Self::Open(_) | Self::Unreadable => None,
         }
     }
 }
@@ -68,15 +92,20 @@ fn by_phase(seen: &Observed<'_>, now: Now) -> Step {
     match phase {
         Phase::Idle => start::decide(seen, now),
         // Somebody replaced the object without our finalizer; a deletion must still find the run.
-        Phase::Open(Intent { serial, .. }) if !seen.subject.held => hold(*serial),
-        Phase::Live(_) if !seen.subject.held => hold(seen.status().serial.unwrap_or(1)),
+        Phase::Open(Intent { serial, .. }) if !seen.subject.held => put_on_hold(*serial),
+        Phase::Live(_) | Phase::Backoff(_) | Phase::Repairing(_) if !seen.subject.held => {
+            put_on_hold(seen.status().serial.unwrap_or(1))
+        }
         Phase::Open(intent) => intent::decide(seen, intent, now),
         Phase::Live(run) => live::decide(seen, run, now),
+        Phase::Backoff(run) => backoff::decide(seen, run, now),
+        Phase::Repairing(run) => repair::decide(seen, run, now),
         Phase::Unreadable => Step::Wait(None),
     }
 }
 
-fn hold(serial: i64) -> Step {
+/// Puts our finalizer on.
+fn put_on_hold(serial: i64) -> Step {
     Step::Mark(MetadataChange::Hold { serial })
 }
 
@@ -138,7 +167,7 @@ fn reconciling(
         return Step::Wait(wait.or(Some(SAFETY_NET)));
     }
     let news = super::report::current_reason(seen.status()) != Some(reason.as_str());
-    let announce = if news && is_obstacle(reason) {
+    let announce = if news && reason.is_obstacle() {
         vec![Announcement::warning(EventReason::RunWaiting, message)]
     } else {
         Vec::new()
@@ -156,28 +185,17 @@ fn obstacle(error: &Error) -> Reason {
     }
 }
 
-/// Whether a reason to wait is something a person may have to see to.
-fn is_obstacle(reason: Reason) -> bool {
-    !matches!(reason, Reason::Pending | Reason::Queued | Reason::Running | Reason::Canceling)
-}
-
-/// The end of a request that never had a run, as a step.
-fn ended_without_run(
-    seen: &Observed<'_>,
-    mut next: DatabricksRunStatus,
-    state: State,
-    reason: Reason,
-    message: &str,
-    now: Now,
-) -> Step {
-    next.intent = None;
-    next.state = Some(state.as_str().to_owned());
-    report(&mut next, Standing::Failed, reason, message, seen.subject.generation, now);
-    let announcement = match state {
-        State::Canceled => Announcement::normal(EventReason::RunCanceled, message),
-        _ => Announcement::warning(EventReason::RunFailed, message),
-    };
-    record(next, vec![announcement])
+/// Reads the run now, unless it was read a moment ago. What is about to be decided must not rest on an older answer.
+fn read_now<'a>(seen: &Observed<'a>, pin: &WorkspacePin, run: RunId, now: Now) -> Result<&'a FreshRun, Box<Step>> {
+    const FRESH: Duration = Duration::from_secs(10);
+    let fresh = seen.memory.fresh.as_ref().filter(|fresh| fresh.run == run);
+    match fresh.filter(|fresh| now.mono.saturating_sub(fresh.at) < FRESH) {
+        Some(fresh) => Ok(&fresh.read),
+        None => Err(Box::new(match seen.memory.reads.wait(now) {
+            Some(wait) => Step::Wait(Some(wait)),
+            None => Step::Remote(Effect::ReadRun { pin: pin.clone(), run }),
+        })),
+    }
 }
 
 fn record(status: DatabricksRunStatus, announce: Vec<Announcement>) -> Step {

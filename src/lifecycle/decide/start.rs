@@ -1,15 +1,19 @@
 //! Before a run: is one due, and is everything there to start it? The last step here writes the intent.
 
-use super::{SAFETY_NET, Step, ended_without_run, hold, obstacle, reconciling, record};
+use super::finish::ended_without_run;
+use super::{SAFETY_NET, Step, hold, obstacle, put_on_hold, reconciling, record, rest, shorter};
 use crate::api::body_check::check_body;
 use crate::api::conditions::{Reason, State};
 use crate::api::run::DatabricksRunSpec;
-use crate::api::status::{DatabricksRunStatus, Intent, WorkspacePin};
+use crate::api::status::{CancelCause, DatabricksRunStatus, Intent, WorkspacePin};
 use crate::api::unknown_fields::unknown_fields;
+use crate::lifecycle::control::{Asked, Reaction, Stage, is_suspended};
+use crate::lifecycle::deadlines::{self, Deadline};
 use crate::lifecycle::observed::{Now, Observed, WorkspaceView};
 use crate::lifecycle::report::{Standing, current_reason, report};
 use crate::lifecycle::request::{Request, Wish, begin};
 use crate::lifecycle::step::{Announcement, Effect, EventReason, JobMatch, MetadataChange};
+use crate::lifecycle::verdict::Verdict;
 
 pub(super) fn decide(seen: &Observed<'_>, now: Now) -> Step {
     if let Some(step) = restored(seen, now) {
@@ -22,39 +26,56 @@ pub(super) fn decide(seen: &Observed<'_>, now: Now) -> Step {
     let Some(request) = Request::of(spec) else {
         return unreadable(seen, "exactly one of spec.runNow and spec.submit must be there", now);
     };
-    match Wish::of(seen, &request) {
-        Wish::UnknownVersion => unknown_version(seen, now),
-        Wish::Same(_) if seen.status().completion_time.is_some() => rest(seen),
-        Wish::Same(key) => prepare(seen, spec, &request, seen.status().clone(), key.as_str(), now),
-        Wish::New(key) => {
-            let next = begin(seen, &key, &request, now);
-            prepare(seen, spec, &request, next, key.as_str(), now)
+    let (next, key) = match Wish::of(seen, &request) {
+        Wish::UnknownVersion => return unknown_version(seen, now),
+        Wish::Same(_) if seen.status().completion_time.is_some() => return rest::decide(seen, now),
+        Wish::Same(key) => (seen.status().clone(), key),
+        Wish::New(key) => (begin(seen, &key, &request, now), key),
+    };
+    // Whatever stood there before, from here on the request has been looked at.
+    match Asked::of(&seen.subject, &next).strongest(Stage::Held) {
+        Some((_, Reaction::End)) => {
+            let message = "the request was canceled before a run was started; nothing was sent";
+            return ended_without_run(seen, next, Verdict::CANCELED, message, now);
         }
+        Some((_, Reaction::Hold)) => return hold::suspended(seen, next, now),
+        _ => {}
+    }
+    let next = if is_suspended(&next) { hold::resumed(next, now) } else { next };
+    let deadline = deadlines::before_run(&seen.subject, &next, now);
+    if let Deadline::Reached(cause) = deadline {
+        return ended_by_deadline(seen, next, cause, now);
+    }
+    let step = prepare(seen, spec, &request, Plan { base: &next, next: next.clone() }, key.as_str(), now);
+    in_time(step, deadline)
+}
+
+/// A wait ends at the deadline.
+pub(super) fn in_time(step: Step, deadline: Deadline) -> Step {
+    match (step, deadline) {
+        (Step::Wait(wait), Deadline::In(left)) => Step::Wait(Some(shorter(wait, left))),
+        (step, _) => step,
     }
 }
 
-/// Nothing is due: let go of the object, and tell that the newest generation was seen.
-fn rest(seen: &Observed<'_>) -> Step {
-    if seen.subject.held {
-        return Step::Mark(MetadataChange::Release { announce: Vec::new() });
-    }
-    let status = seen.status();
-    let ended = status.completion_time.is_some();
-    if ended && status.observed_generation != Some(seen.subject.generation) {
-        let mut next = status.clone();
-        next.observed_generation = Some(seen.subject.generation);
-        for condition in &mut next.conditions {
-            condition.observed_generation = Some(seen.subject.generation);
+/// A deadline was reached and there is no run.
+pub(super) fn ended_by_deadline(seen: &Observed<'_>, next: DatabricksRunStatus, cause: CancelCause, now: Now) -> Step {
+    let (verdict, message) = match cause {
+        CancelCause::StartingDeadline => (
+            Verdict::STARTING_DEADLINE,
+            "no run was started within spec.startingDeadlineSeconds, so none is; nothing was sent",
+        ),
+        _ => {
+            (Verdict::ACTIVE_DEADLINE, "spec.activeDeadlineSeconds was reached before the next attempt; it is not made")
         }
-        return record(next, Vec::new());
-    }
-    Step::Wait(None)
+    };
+    ended_without_run(seen, next, verdict, message, now)
 }
 
 /// The spec asks for nothing that can be read. What has ended stays ended; else say so, for nothing will happen by itself.
 fn unreadable(seen: &Observed<'_>, why: &str, now: Now) -> Step {
     if seen.subject.held || seen.status().completion_time.is_some() {
-        return rest(seen);
+        return rest::decide(seen, now);
     }
     let mut next = seen.status().clone();
     let message = format!("the spec cannot be read, so nothing is started: {why}");
@@ -108,40 +129,49 @@ fn unknown_version(seen: &Observed<'_>, now: Now) -> Step {
     if next == *seen.status() { Step::Wait(None) } else { record(next, Vec::new()) }
 }
 
+/// A run that is about to be started.
+pub(super) struct Plan<'a> {
+    /// What the status is as long as something is in the way.
+    pub(super) base: &'a DatabricksRunStatus,
+    /// What the intent is written into.
+    pub(super) next: DatabricksRunStatus,
+}
+
 /// Everything that must be there before the intent is written, one after the other.
-fn prepare(
+pub(super) fn prepare(
     seen: &Observed<'_>,
     spec: &DatabricksRunSpec,
     request: &Request<'_>,
-    mut next: DatabricksRunStatus,
+    plan: Plan<'_>,
     key: &str,
     now: Now,
 ) -> Step {
+    let Plan { base, mut next } = plan;
     if let Err(refusal) = check_body(request.endpoint, request.body) {
         let message = format!("nothing was sent to Databricks: {refusal}");
-        return ended_without_run(seen, next, State::Rejected, Reason::SubmitRejected, &message, now);
+        return ended_without_run(seen, next, Verdict::rejected(Reason::SubmitRejected), &message, now);
     }
     let pin = match seen.workspace {
         WorkspaceView::Ready { pin } => pin,
         WorkspaceView::Unchecked { .. } => return Step::Wait(Some(SAFETY_NET)),
         WorkspaceView::NotReady { reason, message, .. } => {
-            return reconciling(seen, next, *reason, message, None, now);
+            return reconciling(seen, base.clone(), *reason, message, None, now);
         }
         WorkspaceView::Missing | WorkspaceView::Retained { .. } => {
             let name = &spec.workspace_ref.name;
             let message = format!(
                 "there is no DatabricksWorkspace `{name}` in this namespace; create it, or correct spec.workspaceRef.name"
             );
-            return reconciling(seen, next, Reason::WorkspaceNotFound, &message, None, now);
+            return reconciling(seen, base.clone(), Reason::WorkspaceNotFound, &message, None, now);
         }
     };
-    let body = match resolve(seen, request, pin, &next, key, now) {
+    let serial = next_serial(seen);
+    let body = match resolve(seen, request, pin, &Plan { base, next: next.clone() }, &format!("{key} {serial}"), now) {
         Ok(body) => body,
         Err(step) => return *step,
     };
-    let serial = next_serial(seen);
     if !seen.subject.held || seen.subject.start_mark != Some(&start_mark(seen.subject.uid, serial)) {
-        return hold(serial);
+        return put_on_hold(serial);
     }
     let attempt = next.attempt.unwrap_or(0) + 1;
     next.intent = Some(Intent {
@@ -198,7 +228,7 @@ fn resolve(
     seen: &Observed<'_>,
     request: &Request<'_>,
     pin: &WorkspacePin,
-    next: &DatabricksRunStatus,
+    plan: &Plan<'_>,
     key: &str,
     now: Now,
 ) -> Result<String, Box<Step>> {
@@ -213,7 +243,7 @@ fn resolve(
             };
             let Some(error) = &failures.last else { return Err(Box::new(Step::Wait(Some(wait)))) };
             let message = format!("the job `{name}` cannot be looked up yet: {}", error.told());
-            let step = reconciling(seen, next.clone(), obstacle(error), &message, Some(wait), now);
+            let step = reconciling(seen, plan.base.clone(), obstacle(error), &message, Some(wait), now);
             return Err(Box::new(step));
         }
     };
@@ -231,5 +261,5 @@ fn resolve(
             format!("the workspace has {count} jobs named `{name}`; use spec.runNow.job_id instead of spec.jobName"),
         ),
     };
-    Err(Box::new(ended_without_run(seen, next.clone(), State::Rejected, reason, &message, now)))
+    Err(Box::new(ended_without_run(seen, plan.next.clone(), Verdict::rejected(reason), &message, now)))
 }

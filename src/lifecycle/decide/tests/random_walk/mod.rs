@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 
 use crate::api::run::DeletionPolicy;
+use crate::api::run_control::OnSpecChange;
 use walk::Walk;
 
 /// What happens next.
@@ -51,6 +52,22 @@ enum Happens {
     Rerun(Option<u8>),
     /// The user sets the deletion policy.
     Policy(DeletionPolicy),
+    /// A person repairs the run in Databricks.
+    RunIsRepaired,
+    /// The user suspends or resumes.
+    Suspend(bool),
+    /// The user sets `spec.cancel`.
+    Cancel(bool),
+    /// The user sets the cancel annotation.
+    CancelToken(u8),
+    /// The user sets the repair annotation.
+    RepairToken(u8),
+    /// The user sets `onSpecChange`.
+    OnSpecChange(OnSpecChange),
+    /// The user sets the number of further attempts, and whether they are repairs.
+    Retries(i32, bool),
+    /// The user sets the two deadlines.
+    Deadlines(Option<i64>, Option<i64>),
     /// The user deletes the object.
     Delete,
     /// The workspace object changes.
@@ -104,9 +121,21 @@ fn happens() -> impl Strategy<Value = Happens> {
         4 => (0u8..3).prop_map(Happens::Edit),
         3 => prop::option::of(0u8..3).prop_map(Happens::Rerun),
         1 => prop::sample::select(vec![DeletionPolicy::Cancel, DeletionPolicy::Orphan]).prop_map(Happens::Policy),
+        1 => Just(Happens::RunIsRepaired),
+        3 => any::<bool>().prop_map(Happens::Suspend),
+        2 => prop::sample::select(vec![true, false, false]).prop_map(Happens::Cancel),
+        2 => (0u8..3).prop_map(Happens::CancelToken),
+        2 => (0u8..3).prop_map(Happens::RepairToken),
+        1 => prop::sample::select(vec![OnSpecChange::Wait, OnSpecChange::Replace]).prop_map(Happens::OnSpecChange),
+        3 => (0i32..3, any::<bool>()).prop_map(|(limit, repair)| Happens::Retries(limit, repair)),
+        1 => (deadline(), deadline()).prop_map(|(starting, active)| Happens::Deadlines(starting, active)),
         1 => Just(Happens::Delete),
         4 => view.prop_map(Happens::Workspace),
     ]
+}
+
+fn deadline() -> impl Strategy<Value = Option<i64>> {
+    prop::sample::select(vec![None, Some(5), Some(100), Some(1_000), Some(10_000)])
 }
 
 #[test]

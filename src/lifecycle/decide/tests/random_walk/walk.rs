@@ -42,8 +42,16 @@ pub(super) struct Walk {
 impl Walk {
     pub(super) fn new() -> Self {
         let other = Process { holder: "two".to_owned(), ..Process::default() };
-        let mut world = World::of_a_one_off();
-        world.spec.as_mut().unwrap().submit.as_mut().unwrap().0.insert("day".to_owned(), json!(0));
+        let mut world = World::of_a_job();
+        world
+            .spec
+            .as_mut()
+            .unwrap()
+            .run_now
+            .as_mut()
+            .unwrap()
+            .0
+            .insert("job_parameters".to_owned(), json!({"day": "0"}));
         Self {
             world,
             other,
@@ -127,7 +135,22 @@ impl Walk {
                 self.world.clock.wall = Timestamp::from_millisecond(wall).unwrap();
             }
             Happens::Edit(day) => self.world.edits(|spec| {
-                spec.submit.as_mut().unwrap().0.insert("day".to_owned(), json!(day));
+                let parameters = json!({"day": day.to_string()});
+                spec.run_now.as_mut().unwrap().0.insert("job_parameters".to_owned(), parameters);
+            }),
+            Happens::RunIsRepaired => self.databricks.is_repaired(),
+            Happens::Suspend(suspend) => self.world.edits(|spec| spec.suspend = *suspend),
+            Happens::Cancel(cancel) => self.world.edits(|spec| spec.cancel = *cancel),
+            Happens::CancelToken(token) => self.world.cancel = Some(token.to_string()),
+            Happens::RepairToken(token) => self.world.repair = Some(token.to_string()),
+            Happens::OnSpecChange(change) => self.world.edits(|spec| spec.on_spec_change = *change),
+            Happens::Retries(limit, repair) => self.world.edits(|spec| {
+                let rules = json!({"rules": [{"action": "Repair", "onTaskKeys": ["main"]}]});
+                spec.backoff_limit = Some(*limit);
+                spec.failure_policy = repair.then(|| serde_json::from_value(rules).unwrap());
+            }),
+            Happens::Deadlines(starting, active) => self.world.edits(|spec| {
+                (spec.starting_deadline_seconds, spec.active_deadline_seconds) = (*starting, *active);
             }),
             Happens::Rerun(token) => self.world.rerun = token.map(|token| token.to_string()),
             Happens::Policy(policy) => self.world.edits(|spec| spec.deletion_policy = *policy),
@@ -171,6 +194,8 @@ impl Walk {
             Effect::Submit { .. } => Outcome::Submitted(Err(error)),
             Effect::FindRun { .. } => Outcome::Runs(Err(error)),
             Effect::Cancel { .. } => Outcome::Canceled(Err(error)),
+            Effect::ReadRun { .. } => Outcome::Read(Err(error)),
+            Effect::Repair { .. } => Outcome::Repaired(Err(error)),
             Effect::FetchOutputs { .. } => {
                 Outcome::Outputs(Fetched { retry_in: Some(Duration::from_secs(1)), ..Fetched::default() })
             }
@@ -203,6 +228,8 @@ impl Walk {
         if after.completion_time.is_some() && gave_up.contains(&self.world.reason()) {
             self.given_up.extend(after.serial);
         }
+        let past = after.attempts.iter().filter(|past| gave_up.contains(&past.reason.as_str()));
+        self.given_up.extend(past.map(|past| past.serial));
     }
 
     fn is_superfluous(&self, run: RunId) -> bool {
@@ -215,6 +242,8 @@ impl Walk {
         | Effect::Submit { pin, .. }
         | Effect::FindRun { pin, .. }
         | Effect::Cancel { pin, .. }
+        | Effect::ReadRun { pin, .. }
+        | Effect::Repair { pin, .. }
         | Effect::FetchOutputs { pin, .. }) = effect;
         let superfluous = matches!(effect, Effect::Cancel { run, .. } if self.is_superfluous(*run));
         let points_to = self.world.workspace.pin();
@@ -232,8 +261,13 @@ impl Walk {
                 assert!(own != superfluous, "neither or both: {:?}", self.world.status);
                 assert!(superfluous || self.world.status.cancel.is_some(), "cancelled without a cause written before");
             }
-            Effect::FetchOutputs { run, .. } => assert!(!self.databricks.run(*run).active()),
-            Effect::FindJob { .. } | Effect::FindRun { .. } => {}
+            Effect::FetchOutputs { run, .. } => assert!(!self.databricks.run(*run).ends.is_empty()),
+            Effect::Repair { run, after, .. } => {
+                let written = self.world.status.repair.as_ref().expect("a repair that was not written ahead");
+                assert_eq!(written.after, after.map(|id| id.to_string()));
+                assert_eq!(self.world.status.run_id, Some(run.to_string()));
+            }
+            Effect::FindJob { .. } | Effect::FindRun { .. } | Effect::ReadRun { .. } => {}
         }
     }
 
@@ -252,13 +286,14 @@ impl Walk {
         outcome
     }
 
-    /// A live run that the object answers for: those of requests that were given up with a warning are nobody's.
+    /// A live run that the object answers for: those of requests that were given up with a warning are nobody's, and those
+    /// that a person has brought back to life are that person's.
     fn answered_for(&self) -> Option<&Known> {
-        self.databricks.active().find(|run| !self.given_up.contains(&run.serial))
+        self.databricks.active().find(|run| !self.given_up.contains(&run.serial) && !run.repaired_by_hand)
     }
 
     fn poll(&mut self) {
-        let Phase::Live(id) = Phase::of(&self.world.status) else { return };
+        let Some(id) = Phase::of(&self.world.status).run() else { return };
         let readable = self.world.workspace.pin().map(|pin| &pin.host);
         if readable != self.world.status.workspace.as_ref().map(|pin| &pin.host) {
             return;
@@ -269,7 +304,7 @@ impl Walk {
                 self.world.reading.take_if(of_another);
                 self.world.polls_nothing();
             }
-            known => self.world.polls(described(id, known.life)),
+            known => self.world.polls(described(id, known)),
         }
     }
 
@@ -284,19 +319,30 @@ impl Walk {
         if let (Some(id), Some(_)) = (&status.run_id, &status.completion_time)
             && !no_word.contains(&self.world.reason())
         {
-            assert_eq!(status.state.as_deref(), Some(verdict(of_run(id).life)), "{status:?}");
+            assert!(was_said(of_run(id), status.state.as_deref(), self.world.reason()), "{status:?}");
         }
         for past in &status.attempts {
             if let Some(id) = past.run_id.as_ref().filter(|_| !no_word.contains(&past.reason.as_str())) {
-                assert_eq!(past.state, verdict(of_run(id).life), "{past:?}");
+                assert!(was_said(of_run(id), Some(&past.state), &past.reason), "{past:?} of {:?}", of_run(id));
             }
         }
+        self.check_control();
         if let Some(run) = self.answered_for()
             && !self.world.held
         {
             let told = self.world.told().contains(&EventReason::RunOrphaned);
             assert!(self.world.deletion.is_some() && told, "nobody holds {run:?}: {status:?}");
         }
+    }
+
+    /// What run control promises at every instant.
+    fn check_control(&self) {
+        let status = &self.world.status;
+        assert!(status.intent.is_none() || status.backoff.is_none() && status.repair.is_none(), "{status:?}");
+        let suspended = self.world.reason() == Reason::Suspended.as_str();
+        assert_eq!(status.state.as_deref() == Some("Suspended"), suspended, "{status:?}");
+        assert!(!suspended || status.run_id.is_none() && status.intent.is_none(), "suspended with a run: {status:?}");
+        assert_eq!(status.state.as_deref() == Some("Retrying"), status.backoff.is_some(), "{status:?}");
     }
 
     /// The faults stop: everything comes to rest.
@@ -329,9 +375,21 @@ impl Walk {
     }
 
     fn check_rest(&self) {
-        assert!(self.world.status.completion_time.is_some(), "at rest without an end: {:?}", self.world.status);
+        let suspended = self.world.reason() == Reason::Suspended.as_str();
+        assert!(
+            suspended || self.world.status.completion_time.is_some(),
+            "at rest without an end: {:?}",
+            self.world.status
+        );
         assert!(!self.world.held, "at rest with the finalizer on: {:?}", self.world.status);
     }
+}
+
+/// Whether Databricks has ever said that the run ended so, or our own deadline cancelled it.
+fn was_said(run: &Known, state: Option<&str>, reason: &str) -> bool {
+    let deadline = [Reason::StartingDeadlineExceeded, Reason::DeadlineExceeded].iter().any(|it| it.as_str() == reason);
+    // The deadline of further attempts may pass while none is under way.
+    run.ends.iter().any(|end| state == Some(verdict(end)) || (deadline && state == Some("TimedOut")))
 }
 
 fn error(failure: Failure) -> Error {
