@@ -16,7 +16,7 @@ use super::observed::{Now, Observed, Reading, Settings, Subject, WorkspaceView};
 use super::project::MAX_STATUS;
 use super::report::current_reason;
 use super::settle::{begin, settle};
-use super::step::{Announcement, Effect, EventReason, Fetched, MetadataChange, Outcome, Step};
+use super::step::{Announcement, Effect, EventReason, Fetched, FreshRun, MetadataChange, Outcome, Step};
 use crate::api::run::{DatabricksRunSpec, DeletionPolicy};
 use crate::api::status::{DatabricksRunStatus, TaskOutput};
 use crate::databricks::error::{ApiError, Error, TransportError};
@@ -333,6 +333,25 @@ impl World {
     /// The user deletes the object.
     pub(crate) fn is_deleted(&mut self) {
         self.deletion = Some(self.clock.wall);
+    }
+
+    /// The run fails by this termination code; what follows is written.
+    pub(crate) fn fails_with(&mut self, run: i64, code: &str) {
+        let failed = super::fixtures::run(run).ended("INTERNAL_ERROR", "FAILED");
+        self.ends(failed.with([super::fixtures::task("load", run + 1000).failed_with(code)]));
+    }
+
+    /// The run ends as cancelled; what follows is written.
+    pub(crate) fn ends_canceled(&mut self, run: i64) {
+        self.ends(super::fixtures::run(run).ended("TERMINATED", "CANCELED"));
+    }
+
+    /// Goes on to a reading beside the schedule and answers it.
+    pub(crate) fn reads_run(&mut self, run: impl Into<Run>) {
+        let effect = self.asks();
+        assert!(matches!(effect, Effect::ReadRun { .. }), "{effect:?}");
+        let read = FreshRun { run: Arc::new(run.into()), server_time: None };
+        self.answers(&effect, Outcome::Read(Ok(read)));
     }
 
     /// The reason that the conditions give.

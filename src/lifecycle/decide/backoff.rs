@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
+use super::close::begin_anew;
 use super::start::{Plan, in_time, prepare};
 use super::{Step, finish, hold, live, pinned, read_now, reconciling, record, repair, shorter};
 use crate::api::conditions::{Reason, State};
@@ -125,23 +126,14 @@ fn commanded(seen: &Observed<'_>, now: Now) -> Option<Step> {
     let request = seen.subject.spec.ok().and_then(Request::of)?;
     let key = match Wish::of(seen, &request) {
         Wish::UnknownVersion => return Some(Step::Wait(None)),
-        Wish::New(key) => {
-            let mut begun = begin(seen, &key, &request, now);
-            let message = "the newer request is being started";
-            report(&mut begun, Standing::Reconciling, Reason::Pending, message, seen.subject.generation, now);
-            return Some(record(begun, Vec::new()));
-        }
+        Wish::New(key) => return Some(begin_anew(seen, &key, &request, now)),
         Wish::Same(key) => key,
     };
     match Asked::of(&seen.subject, seen.status()).strongest(Stage::Backoff)? {
         (_, Reaction::End) => {
             Some(finish::as_last_attempt(seen, "it is not tried again, because its cancellation was requested", now))
         }
-        (_, Reaction::Hold) => {
-            let announce =
-                vec![Announcement::normal(EventReason::Suspended, "nothing is started while spec.suspend is true")];
-            Some(record(hold::held(seen, begin(seen, &key, &request, now), now), announce))
-        }
+        (_, Reaction::Hold) => Some(hold::suspended(seen, begin(seen, &key, &request, now), now)),
         _ => None,
     }
 }

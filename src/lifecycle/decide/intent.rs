@@ -7,17 +7,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
 
 use super::finish::ended_without_run;
-use super::start::{ended_by_deadline, in_time};
-use super::{Step, hold, obstacle, pinned, reconciling, record, stop};
+use super::start::in_time;
+use super::{Step, obstacle, pinned, reconciling, record, stop};
 use crate::api::conditions::{Reason, State};
-use crate::api::status::{CancelCause, Endpoint, Intent, WorkspacePin};
+use crate::api::status::{CancelCause, DatabricksRunStatus, Endpoint, Intent, WorkspacePin};
 use crate::databricks::error::Error;
 use crate::databricks::ids::{JobId, RunId};
 use crate::lifecycle::deadlines;
 use crate::lifecycle::memory::{Answer, IntentMemory};
 use crate::lifecycle::observed::{Now, Observed, WorkspaceView};
 use crate::lifecycle::report::{Standing, report};
-use crate::lifecycle::request::{Request, Wish, begin};
 use crate::lifecycle::step::{Announcement, Effect, EventReason, FoundRun, RunTarget};
 use crate::lifecycle::token::IdempotencyToken;
 use crate::lifecycle::verdict::Verdict;
@@ -54,26 +53,11 @@ pub(super) fn decide(seen: &Observed<'_>, intent: &Intent, now: Now) -> Step {
 
 /// Nothing was sent, and nothing shall be.
 fn close(seen: &Observed<'_>, cause: CancelCause, now: Now) -> Step {
-    let mut next = seen.status().clone();
-    next.intent = None;
-    let request = seen.subject.spec.ok().and_then(Request::of);
-    match (cause, request) {
-        (CancelCause::Suspension | CancelCause::Replacement, Some(request)) => {
-            let (Wish::Same(key) | Wish::New(key)) = Wish::of(seen, &request) else { return Step::Wait(None) };
-            let mut begun = begin(seen, &key, &request, now);
-            if cause == CancelCause::Suspension {
-                return hold::suspended(seen, begun, now);
-            }
-            let message = "the newer request is being started";
-            report(&mut begun, Standing::Reconciling, Reason::Pending, message, seen.subject.generation, now);
-            record(begun, Vec::new())
-        }
-        (CancelCause::StartingDeadline | CancelCause::ActiveDeadline, _) => ended_by_deadline(seen, next, cause, now),
-        _ => {
-            let message = "the request was canceled before a run was started; nothing was sent";
-            ended_without_run(seen, next, Verdict::CANCELED, message, now)
-        }
-    }
+    let unsent = DatabricksRunStatus { intent: None, ..seen.status().clone() };
+    super::close::close(seen, cause, unsent, now, |unsent| {
+        let message = "the request was canceled before a run was started; nothing was sent";
+        ended_without_run(seen, unsent, Verdict::CANCELED, message, now)
+    })
 }
 
 /// The request is to be sent, or its answer is waited for.
@@ -159,11 +143,15 @@ fn take_over(seen: &Observed<'_>, memory: &IntentMemory, now: Now) -> Step {
 /// The last request failed; say so once and wait.
 fn waiting(seen: &Observed<'_>, memory: &IntentMemory, wait: Duration, now: Now) -> Step {
     let Some(error) = &memory.failures.last else { return Step::Wait(Some(wait)) };
-    let message = format!(
-        "the run could not be started yet, and will be tried again without starting it twice: {}",
-        error.told()
-    );
-    reconciling(seen, seen.status().clone(), obstacle(error), &message, Some(wait), now)
+    let (reason, message) = if let Some(cancel) = &seen.status().cancel {
+        (Reason::Canceling, stop::message(seen.status(), cancel.cause))
+    } else {
+        let why = error.told();
+        let message =
+            format!("the run could not be started yet, and will be tried again without starting it twice: {why}");
+        (obstacle(error), message)
+    };
+    reconciling(seen, seen.status().clone(), reason, &message, Some(wait), now)
 }
 
 fn answered(seen: &Observed<'_>, intent: &Intent, memory: &IntentMemory, answer: &Answer, now: Now) -> Step {

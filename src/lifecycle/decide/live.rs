@@ -37,15 +37,21 @@ pub(super) fn decide(seen: &Observed<'_>, run: RunId, now: Now) -> Step {
     let reading = seen.reading_of(run);
     let newest = reading.and_then(|reading| Some((reading, reading.run.as_ref()?)));
     let mut activity = None;
-    if let (Ok(pin), Some(reading)) = (&pin, reading) {
-        if let Some(verdict) = gone(seen, reading, now) {
-            return finish::without_run(seen, run, verdict, now);
-        }
-        match newest.map(|(reading, newest)| believed(seen, run, reading, newest)) {
-            Some(Believed::Ended(verdict)) => return ended(seen, pin, reading, verdict, now),
-            Some(Believed::NotYet(wait)) => return Step::Wait(Some(wait)),
-            Some(Believed::Active(it)) => activity = Some(it),
-            None => {}
+    if pin.is_ok()
+        && let Some(verdict) = reading.and_then(|reading| gone(seen, reading, now))
+    {
+        return finish::without_run(seen, run, verdict, now);
+    }
+    if let (Ok(pin), Some((reading, newest))) = (&pin, newest) {
+        match believed(seen, run, reading, newest) {
+            Believed::Ended(verdict) => match this_end(seen, pin, newest, verdict, now) {
+                Ok((run, verdict)) => return finish::decide(seen, pin, run, verdict, now),
+                // It may still have to be cancelled.
+                Err(step) if matches!(*step, Step::Wait(_)) => {}
+                Err(step) => return *step,
+            },
+            Believed::NotYet(wait) => return Step::Wait(Some(wait)),
+            Believed::Active(it) => activity = Some(it),
         }
     }
     let deadline = match (&pin, newest) {
@@ -65,25 +71,23 @@ pub(super) fn decide(seen: &Observed<'_>, run: RunId, now: Now) -> Step {
     if let Some(cancel) = &seen.status().cancel {
         return canceling(seen, pin, run, cancel.cause, now);
     }
-    let step = match (newest, activity) {
-        (Some((_, newest)), Some(activity)) if activity != Activity::Terminating => {
-            progress(seen, pin, newest, &activity, now)
+    let step = match (newest, &activity) {
+        (Some((_, newest)), Some(activity)) if *activity != Activity::Terminating => {
+            progress(seen, pin, newest, activity, now)
         }
         _ => nothing_new(seen, now),
     };
-    in_time(step, deadline)
-}
-
-/// The run has ended. One that was repaired has ended before, too: which end it is, its history tells.
-fn ended(seen: &Observed<'_>, pin: &WorkspacePin, reading: &Reading, verdict: Verdict, now: Now) -> Step {
-    let Some(newest) = &reading.run else { return Step::Wait(None) };
-    match this_end(seen, pin, newest, verdict, now) {
-        Ok((run, verdict)) => finish::decide(seen, pin, run, verdict, now),
-        Err(step) => *step,
+    match in_time(step, deadline) {
+        // An end from before the repair: the repaired run is asked about soon.
+        Step::Wait(wait) if seen.status().repair.is_some() && activity.is_none() => {
+            Step::Wait(Some(shorter(wait, AGAIN_AFTER_REPAIR)))
+        }
+        step => step,
     }
 }
 
-/// The end that counts, or what comes before it is known.
+/// The end that counts, or what comes before it is known: a run that was repaired has ended before, too, and which end it
+/// is, its history tells.
 pub(super) fn this_end<'a>(
     seen: &Observed<'a>,
     pin: &WorkspacePin,

@@ -2,6 +2,7 @@
 //! module, one file per phase. The phase is read from the status alone.
 
 mod backoff;
+mod close;
 mod deletion;
 mod finish;
 mod hold;

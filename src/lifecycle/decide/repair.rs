@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Step, finish, hold, live, pinned, read_now, reconciling, record, stop};
+use super::{Step, finish, live, pinned, read_now, reconciling, record, stop};
 use crate::api::conditions::{Reason, State};
 use crate::api::status::{CancelCause, RepairRecord, WorkspacePin};
 use crate::databricks::ids::{RepairId, RunId};
@@ -13,7 +13,7 @@ use crate::lifecycle::deadlines;
 use crate::lifecycle::memory::RepairAnswer;
 use crate::lifecycle::observed::{Now, Observed};
 use crate::lifecycle::report::{Standing, report};
-use crate::lifecycle::request::{Request, Wish, begin};
+use crate::lifecycle::request::Request;
 use crate::lifecycle::step::{Announcement, Effect, EventReason};
 
 /// What of a run-now body is sent again: parameters are not inherited from the run that is repaired.
@@ -141,30 +141,22 @@ fn acknowledged(seen: &Observed<'_>, run: RunId, id: RepairId, now: Now) -> Step
 fn waiting(seen: &Observed<'_>, run: RunId, wait: std::time::Duration, now: Now) -> Step {
     let error = seen.memory.repair.as_ref().and_then(|memory| memory.failures.last.as_ref());
     let Some(error) = error else { return Step::Wait(Some(wait)) };
-    let message = format!("run {run} could not be repaired yet, and it is tried again: {}", error.told());
-    reconciling(seen, seen.status().clone(), super::obstacle(error), &message, Some(wait), now)
+    let (reason, message) = if let Some(cancel) = &seen.status().cancel {
+        let why = stop::because(cancel.cause);
+        let message = format!("run {run} is to be canceled, because {why}; whether it is being repaired is in doubt");
+        (Reason::Canceling, message)
+    } else {
+        let why = error.told();
+        (super::obstacle(error), format!("run {run} could not be repaired yet, and it is tried again: {why}"))
+    };
+    reconciling(seen, seen.status().clone(), reason, &message, Some(wait), now)
 }
 
 /// Nothing was sent, and nothing shall be.
 fn close(seen: &Observed<'_>, cause: CancelCause, now: Now) -> Step {
-    let request = seen.subject.spec.ok().and_then(Request::of);
-    match (cause, request) {
-        (CancelCause::Suspension | CancelCause::Replacement, Some(request)) => {
-            let (Wish::Same(key) | Wish::New(key)) = Wish::of(seen, &request) else { return Step::Wait(None) };
-            let mut begun = begin(seen, &key, &request, now);
-            if cause == CancelCause::Suspension {
-                let announce = Announcement::normal(EventReason::Suspended, stop::because(cause));
-                return record(hold::held(seen, begun, now), vec![announce]);
-            }
-            let message = "the newer request is being started";
-            report(&mut begun, Standing::Reconciling, Reason::Pending, message, seen.subject.generation, now);
-            record(begun, Vec::new())
-        }
-        (CancelCause::StartingDeadline | CancelCause::ActiveDeadline, _) => {
-            super::start::ended_by_deadline(seen, seen.status().clone(), cause, now)
-        }
-        _ => finish::as_last_attempt(seen, &format!("it is not repaired, because {}", stop::because(cause)), now),
-    }
+    super::close::close(seen, cause, seen.status().clone(), now, |_| {
+        finish::as_last_attempt(seen, &format!("it is not repaired, because {}", stop::because(cause)), now)
+    })
 }
 
 #[cfg(test)]

@@ -1,0 +1,244 @@
+//! Repairs: written ahead, guarded by the run's last repair, and an end that counts only when it is the repaired run's.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::databricks::ids::{RepairId, RunId};
+use crate::databricks::model::{RepairHistoryItem, Run};
+use crate::lifecycle::fixtures::{run, task};
+use crate::lifecycle::step::{Effect, EventReason, Outcome};
+use crate::lifecycle::world::{Rest, World, no_answer, not_connected, refused};
+
+fn failed() -> Run {
+    run(7).ended("INTERNAL_ERROR", "FAILED").with([task("load", 1007).failed_with("RUN_EXECUTION_ERROR")])
+}
+
+fn succeeded() -> Run {
+    run(7).ended("TERMINATED", "SUCCESS").with([task("load", 1008).ended("TERMINATED", "SUCCESS")])
+}
+
+fn repaired(mut run: Run, repairs: &[i64]) -> Run {
+    let line = |id: &i64| RepairHistoryItem { id: Some(RepairId(*id)), ..RepairHistoryItem::default() };
+    run.repair_history = repairs.iter().map(line).collect();
+    run
+}
+
+/// A run that failed and is about to be repaired, as its policy says: the request to do so.
+fn about_to_repair(before: &[i64]) -> (World, Effect) {
+    let mut world = World::live(7);
+    world.edits(|spec| {
+        spec.backoff_limit = Some(2);
+        let rules = json!({"rules": [{"action": "Repair", "onTaskKeys": ["load"]}]});
+        spec.failure_policy = Some(serde_json::from_value(rules).unwrap());
+    });
+    world.ends(failed());
+    let Rest::Wait(Some(wait)) = world.rests() else { panic!("{:?}", world.status) };
+    world.passes(wait);
+    world.reads_run(repaired(failed(), before));
+    let effect = world.asks();
+    (world, effect)
+}
+
+fn repairs(world: &mut World, effect: &Effect, id: i64) {
+    world.answers(effect, Outcome::Repaired(Ok(RepairId(id))));
+    // The newest reading is from before: whether this end is the repaired run's is asked at once.
+    assert!(matches!(world.rests(), Rest::Remote(Effect::ReadRun { .. })));
+}
+
+#[test]
+fn a_repair_is_written_ahead_with_the_run_s_last_repair_and_its_parameters() {
+    for (before, after) in [(&[][..], None), (&[500, 501], Some(501))] {
+        let (world, effect) = about_to_repair(before);
+        let Effect::Repair { run, after: sent, body, .. } = &effect else { panic!("{effect:?}") };
+        assert_eq!((*run, sent.map(|id| id.0)), (RunId(7), after));
+        let body: Value = serde_json::from_str(body).unwrap();
+        assert_eq!(body["rerun_all_failed_tasks"], true);
+        let written = world.status.repair.as_ref().unwrap();
+        assert_eq!(written.after.as_deref(), after.map(|id| id.to_string()).as_deref());
+        assert_eq!((world.status.attempt, world.status.retries, world.status.serial), (Some(2), Some(1), Some(1)));
+        assert_eq!(world.status.attempts[0].followed_by.as_deref(), Some("Repair"));
+    }
+}
+
+#[test]
+fn the_first_end_is_not_taken_for_the_repaired_run_s() {
+    let (mut world, effect) = about_to_repair(&[]);
+    repairs(&mut world, &effect, 500);
+    world.passes(Duration::from_secs(20));
+    // Databricks still shows the end from before, and a history without the repair.
+    world.polls(failed());
+    world.reads_run(failed());
+    assert!(matches!(world.rests(), Rest::Wait(Some(_))));
+    assert!(world.status.completion_time.is_none());
+    world.passes(Duration::from_secs(20));
+    world.polls(succeeded());
+    world.reads_run(repaired(succeeded(), &[500]));
+    if let Rest::Remote(effect) = world.rests() {
+        world.reads(&effect, &[]);
+        world.settles();
+    }
+    assert_eq!((world.state(), world.status.run_id.as_deref()), ("Succeeded", Some("7")));
+    assert!(world.status.repair.is_none() && !world.held);
+}
+
+#[test]
+fn a_lost_answer_is_looked_up_in_the_history_and_nothing_is_repaired_twice() {
+    let (mut world, effect) = about_to_repair(&[500]);
+    world.answers(&effect, Outcome::Repaired(Err(no_answer())));
+    let wait = world.settles().unwrap();
+    world.passes(wait);
+    world.reads_run(repaired(run(7).is("RUNNING").into(), &[500, 501]));
+    world.settles();
+    assert_eq!(world.status.repair.as_ref().unwrap().repair_id.as_deref(), Some("501"));
+    assert!(world.told().contains(&EventReason::RunRepairing));
+}
+
+#[test]
+fn a_lost_answer_that_left_no_trace_is_repeated_with_the_same_guard() {
+    let (mut world, effect) = about_to_repair(&[500]);
+    world.answers(&effect, Outcome::Repaired(Err(no_answer())));
+    let wait = world.settles().unwrap();
+    world.passes(wait);
+    world.reads_run(repaired(failed(), &[500]));
+    assert_eq!(world.asks(), effect);
+}
+
+#[test]
+fn a_repair_that_databricks_refuses_because_there_was_another_is_that_one() {
+    let (mut world, effect) = about_to_repair(&[]);
+    world.answers(&effect, Outcome::Repaired(Err(refused())));
+    world.reads_run(repaired(run(7).is("RUNNING").into(), &[900]));
+    world.settles();
+    assert_eq!(world.status.repair.as_ref().unwrap().repair_id.as_deref(), Some("900"), "whoever made it");
+}
+
+#[test]
+fn a_repair_that_is_refused_for_good_leaves_the_verdict_and_says_why() {
+    let (mut world, effect) = about_to_repair(&[]);
+    world.answers(&effect, Outcome::Repaired(Err(refused())));
+    world.reads_run(failed());
+    world.settles();
+    assert_eq!((world.state(), world.reason()), ("Failed", "RunFailed"));
+    assert!(
+        world.message().contains("refuses that") && world.message().contains("bad parameter"),
+        "{}",
+        world.message()
+    );
+    assert_eq!(world.status.attempts, [], "the last attempt is the status itself");
+}
+
+#[test]
+fn after_a_crash_a_repair_that_may_have_been_sent_is_looked_up_first() {
+    let (mut world, _) = about_to_repair(&[]);
+    world.crashes();
+    world.polls(failed());
+    world.reads_run(repaired(run(7).is("RUNNING").into(), &[500]));
+    world.settles();
+    assert_eq!(world.status.repair.as_ref().unwrap().repair_id.as_deref(), Some("500"));
+}
+
+#[test]
+fn a_repair_that_never_connected_is_simply_sent_again() {
+    let (mut world, effect) = about_to_repair(&[]);
+    world.answers(&effect, Outcome::Repaired(Err(not_connected())));
+    let wait = world.settles().unwrap();
+    world.passes(wait);
+    assert_eq!(world.asks(), effect);
+}
+
+#[test]
+fn a_cancellation_closes_a_repair_that_was_not_sent_and_finds_one_that_may_have_been() {
+    let (mut world, _) = about_to_repair(&[]);
+    world.edits(|spec| spec.cancel = true);
+    world.settles();
+    assert_eq!((world.state(), world.status.repair.as_ref()), ("Failed", None));
+
+    let (mut world, effect) = about_to_repair(&[]);
+    world.answers(&effect, Outcome::Repaired(Err(no_answer())));
+    world.edits(|spec| spec.cancel = true);
+    let wait = world.settles().unwrap();
+    assert_eq!(world.reason(), "Canceling");
+    world.passes(wait);
+    world.reads_run(repaired(run(7).is("RUNNING").into(), &[500]));
+    world.cancels(Ok(()));
+    world.polls(run(7).ended("TERMINATED", "CANCELED"));
+    world.passes(Duration::from_secs(20));
+    world.reads_run(repaired(run(7).ended("TERMINATED", "CANCELED").into(), &[500]));
+    world.settles();
+    assert_eq!(world.state(), "Canceled");
+}
+
+#[test]
+fn a_deleted_object_s_repair_in_doubt_is_found_then_cancelled() {
+    let (mut world, effect) = about_to_repair(&[]);
+    world.answers(&effect, Outcome::Repaired(Err(no_answer())));
+    world.is_deleted();
+    let Rest::Wait(Some(wait)) = world.rests() else { panic!() };
+    world.passes(wait);
+    world.reads_run(repaired(run(7).is("RUNNING").into(), &[500]));
+    world.polls(run(7).is("RUNNING"));
+    world.cancels(Ok(()));
+    // The end from before the repair lets nobody go.
+    world.passes(Duration::from_secs(11));
+    world.polls(failed());
+    world.reads_run(failed());
+    assert!(!matches!(world.rests(), Rest::Gone));
+    world.passes(Duration::from_secs(31));
+    world.polls(run(7).ended("TERMINATED", "CANCELED"));
+    world.reads_run(repaired(run(7).ended("TERMINATED", "CANCELED").into(), &[500]));
+    world.vanishes();
+}
+
+#[test]
+fn a_person_s_repair_of_a_finished_run_is_honoured_once() {
+    let mut world = World::live(7);
+    world.ends(failed());
+    world.settles();
+    world.repair = Some("please".to_owned());
+    world.reads_run(failed());
+    let effect = world.asks();
+    assert!(matches!(effect, Effect::Repair { .. }), "{effect:?}");
+    assert!(world.held, "a deletion must find the run");
+    assert_eq!(world.status.last_handled_repair.as_deref(), Some("please"));
+    repairs(&mut world, &effect, 500);
+    world.passes(Duration::from_secs(20));
+    world.polls(failed());
+    world.reads_run(repaired(failed(), &[500]));
+    if let Rest::Remote(effect @ Effect::FetchOutputs { .. }) = world.rests() {
+        world.reads(&effect, &[]);
+    }
+    assert_eq!(world.settles(), None);
+    assert_eq!(world.state(), "Failed");
+}
+
+#[test]
+fn a_repair_that_cannot_be_is_refused_in_words_and_not_asked_for_again() {
+    let mut one_off = World::of_a_one_off();
+    one_off.starts(7);
+    one_off.ends(failed());
+    let mut success = World::live(7);
+    success.ends(succeeded());
+    for (mut world, why) in [(one_off, "saved jobs only"), (success, "has succeeded")] {
+        world.settles();
+        let before = (world.state().to_owned(), world.status.completion_time.clone());
+        world.repair = Some("please".to_owned());
+        assert_eq!(world.settles(), None);
+        assert_eq!((world.state().to_owned(), world.status.completion_time.clone()), before);
+        let told = world.events.last().unwrap();
+        assert_eq!(told.reason, EventReason::RepairRefused);
+        assert!(told.note.contains(why), "{}", told.note);
+        assert_eq!(world.status.last_handled_repair.as_deref(), Some("please"));
+    }
+}
+
+#[test]
+fn a_repair_asked_for_while_the_run_is_live_comes_when_it_has_failed_without_red_in_between() {
+    let mut world = World::live(7);
+    world.repair = Some("please".to_owned());
+    world.settles();
+    world.ends(failed());
+    assert_eq!(world.state(), "Retrying");
+    world.reads_run(failed());
+    assert!(matches!(world.asks(), Effect::Repair { .. }));
+}
