@@ -29,6 +29,7 @@ use crate::databricks::host_policy::HostPolicy;
 use crate::databricks::limiters::Limiters;
 use crate::databricks::observer::Observer;
 use crate::lifecycle::Settings;
+use crate::lifecycle::run_key::VERSIONS;
 use crate::poller::SystemClock;
 use crate::telemetry::Metrics;
 
@@ -99,6 +100,7 @@ pub async fn operate(
         holder: options.instance.clone(),
         submit_timeout: options.submit_timeout,
         deletion_deadline: options.deletion_deadline,
+        run_keys: VERSIONS,
         ttl_keep_keys: options.ttl_keep_keys.clone(),
     };
     let operator = Arc::new(Reconciler::new(

@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
 use super::memory::Memory;
+use super::run_key::Version;
 use crate::api::conditions::Reason;
 use crate::api::run::DatabricksRunSpec;
 use crate::api::status::{DatabricksRunStatus, WorkspacePin};
@@ -53,6 +54,10 @@ pub struct Settings {
     pub submit_timeout: Duration,
     /// How long after its deletion an object is held for a run that cannot be cancelled.
     pub deletion_deadline: Duration,
+    /// The versions of the run key that are known; the last is written. Those of the binary, [`VERSIONS`].
+    ///
+    /// [`VERSIONS`]: super::run_key::VERSIONS
+    pub run_keys: &'static [Version],
     /// Labels and annotations that mark, beside the known ones, objects which a tool would put back.
     pub ttl_keep_keys: Vec<String>,
 }

@@ -110,8 +110,9 @@ impl Wish {
     pub fn of(seen: &Observed<'_>, request: &Request<'_>) -> Self {
         let rerun = Self::accepted_rerun(seen);
         let input = request.key_input(rerun.as_deref());
-        let key = run_key(&input);
-        match seen.status().run_key.as_deref().map(|stored| compare(stored, &input)) {
+        let versions = seen.settings.run_keys;
+        let key = run_key(versions, &input);
+        match seen.status().run_key.as_deref().map(|stored| compare(versions, stored, &input)) {
             Some(Comparison::Same) => Self::Same(key),
             Some(Comparison::UnknownVersion) => Self::UnknownVersion,
             Some(Comparison::Different) | None => Self::New(key),

@@ -66,23 +66,40 @@ pub enum Comparison {
     UnknownVersion,
 }
 
-/// The key of a spec, in the newest version.
-#[must_use]
-pub fn run_key(input: &KeyInput<'_>) -> RunKey {
-    v1(input)
+/// One version of the rules.
+#[derive(Debug, Clone, Copy)]
+pub struct Version {
+    /// What stands before the colon.
+    pub name: &'static str,
+    /// What stands after it.
+    pub digest: fn(&KeyInput<'_>) -> String,
 }
 
-/// Compares a stored key with a spec, by the function that the stored key's version names.
+/// Every version there has ever been; the last is the one that is written.
+pub const VERSIONS: &[Version] = &[Version { name: "v1", digest: v1 }];
+
+/// The key of a spec, in the newest of these versions.
 #[must_use]
-pub fn compare(stored: &str, input: &KeyInput<'_>) -> Comparison {
-    let computed = match stored.split_once(':') {
-        Some(("v1", _)) => v1(input),
-        _ => return Comparison::UnknownVersion,
-    };
-    if computed.as_str() == stored { Comparison::Same } else { Comparison::Different }
+pub fn run_key(versions: &[Version], input: &KeyInput<'_>) -> RunKey {
+    let newest = versions.last().unwrap_or(&VERSIONS[0]);
+    RunKey(format!("{}:{}", newest.name, (newest.digest)(input)))
 }
 
-fn v1(input: &KeyInput<'_>) -> RunKey {
+/// Compares a stored key with a spec, by the rules that the stored key's version names.
+#[must_use]
+pub fn compare(versions: &[Version], stored: &str, input: &KeyInput<'_>) -> Comparison {
+    let known = stored.split_once(':').and_then(|(name, digest)| {
+        let version = versions.iter().find(|version| version.name == name)?;
+        Some((version.digest)(input) == digest)
+    });
+    match known {
+        Some(true) => Comparison::Same,
+        Some(false) => Comparison::Different,
+        None => Comparison::UnknownVersion,
+    }
+}
+
+fn v1(input: &KeyInput<'_>) -> String {
     let mut whole = json!({
         "body": canonical_object(input.body, Place::Top),
         "endpoint": match input.endpoint { Endpoint::RunNow => "run-now", Endpoint::Submit => "submit" },
@@ -98,7 +115,7 @@ fn v1(input: &KeyInput<'_>) -> RunKey {
     let mut text = String::new();
     write_sorted(&mut text, &whole);
     let digest = Sha256::digest(text.as_bytes());
-    RunKey(format!("v1:{}", HEXLOWER.encode(&digest[..20])))
+    HEXLOWER.encode(&digest[..20])
 }
 
 /// Where in the body a value stands: `job_id` and `tasks` mean something only in their own places.
@@ -200,7 +217,7 @@ mod tests {
     }
 
     fn key(endpoint: Endpoint, value: Value) -> RunKey {
-        run_key(&input(endpoint, &body(value)))
+        run_key(VERSIONS, &input(endpoint, &body(value)))
     }
 
     fn input(endpoint: Endpoint, body: &Map<String, Value>) -> KeyInput<'_> {
@@ -228,8 +245,11 @@ mod tests {
             input.job_name = case["jobName"].as_str();
             input.rerun = case["rerun"].as_str();
             input.rerun_token = case["rerunToken"].as_str();
-            assert_eq!(run_key(&input).as_str(), case["key"].as_str().unwrap(), "{case}");
-            assert_eq!(compare(case["key"].as_str().unwrap(), &input), Comparison::Same);
+            let released = case["key"].as_str().unwrap();
+            let name = released.split_once(':').unwrap().0;
+            let version = VERSIONS.iter().find(|version| version.name == name).unwrap();
+            assert_eq!(run_key(&[*version], &input).as_str(), released, "{case}");
+            assert_eq!(compare(VERSIONS, released, &input), Comparison::Same);
         }
     }
 
@@ -302,16 +322,29 @@ mod tests {
             KeyInput { rerun_token: Some("1"), ..base },
             KeyInput { rerun_token: Some(""), ..base },
         ] {
-            assert_ne!(run_key(&changed), run_key(&base), "{changed:?}");
+            assert_ne!(run_key(VERSIONS, &changed), run_key(VERSIONS, &base), "{changed:?}");
         }
+    }
+
+    #[test]
+    fn a_key_is_compared_by_the_version_it_was_made_with_and_written_in_the_newest() {
+        let newer = [VERSIONS[0], Version { name: "v2", digest: |_| "00".to_owned() }];
+        let map = body(json!({"job_id": 1}));
+        let input = input(Endpoint::RunNow, &map);
+        let old = run_key(VERSIONS, &input);
+        assert_eq!(compare(&newer, old.as_str(), &input), Comparison::Same, "an upgrade runs nothing again");
+        let new = run_key(&newer, &input);
+        assert_eq!(new.as_str(), "v2:00");
+        assert_eq!(compare(VERSIONS, new.as_str(), &input), Comparison::UnknownVersion, "nor does a rollback");
     }
 
     #[test]
     fn a_version_from_the_future_is_not_guessed_at() {
         let map = body(json!({"job_id": 1}));
         for stored in ["v2:00", "00", "", "v1"] {
-            assert_eq!(compare(stored, &input(Endpoint::RunNow, &map)), Comparison::UnknownVersion, "{stored}");
+            let compared = compare(VERSIONS, stored, &input(Endpoint::RunNow, &map));
+            assert_eq!(compared, Comparison::UnknownVersion, "{stored}");
         }
-        assert_eq!(compare("v1:00", &input(Endpoint::RunNow, &map)), Comparison::Different);
+        assert_eq!(compare(VERSIONS, "v1:00", &input(Endpoint::RunNow, &map)), Comparison::Different);
     }
 }

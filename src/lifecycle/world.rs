@@ -15,6 +15,7 @@ use super::memory::Memory;
 use super::observed::{Now, Observed, Reading, Settings, Subject, WorkspaceView};
 use super::project::MAX_STATUS;
 use super::report::current_reason;
+use super::run_key::VERSIONS;
 use super::settle::{begin, settle};
 use super::step::{Announcement, Effect, EventReason, Fetched, FreshRun, MetadataChange, Outcome, Step};
 use crate::api::run::{DatabricksRunSpec, DeletionPolicy};
@@ -99,6 +100,7 @@ impl World {
                 holder: "one".to_owned(),
                 submit_timeout: POST,
                 deletion_deadline: DELETION,
+                run_keys: VERSIONS,
                 ttl_keep_keys: Vec::new(),
             },
             // Not a whole second: what a status cannot hold must not show in what is decided.
