@@ -9,7 +9,7 @@ use crate::api::conditions::Reason;
 use crate::api::status::DatabricksRunStatus;
 
 /// Where a request stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
     /// Nobody has looked at it yet.
     None,
@@ -151,4 +151,44 @@ impl Asked {
 #[must_use]
 pub fn is_suspended(status: &DatabricksRunStatus) -> bool {
     current_reason(status) == Some(Reason::Suspended.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A reaction in the words of the documentation.
+    fn word(reaction: Reaction) -> &'static str {
+        match reaction {
+            Reaction::Nothing => "nothing",
+            Reaction::Begin => "begins",
+            Reaction::Hold => "held",
+            Reaction::End => "ends",
+            Reaction::Close => "closed",
+            Reaction::Cancel => "cancelled",
+            Reaction::BySpecChange => "`onSpecChange`",
+            Reaction::AtTheEnd => "at its end",
+            Reaction::Release => "released",
+        }
+    }
+
+    #[test]
+    fn the_documentation_shows_the_table() {
+        let page = include_str!("../../docs/run-lifecycle.md");
+        for command in Command::ALL {
+            let name = format!("{command:?}").to_lowercase();
+            let cells = row(command).map(word).join(" | ");
+            let line = format!("| **{name}** | {cells} |");
+            assert!(page.lines().any(|it| it == line), "docs/run-lifecycle.md lacks the row\n{line}");
+        }
+    }
+
+    #[test]
+    fn a_stronger_command_never_does_less_to_what_is_under_way() {
+        for stage in [Stage::IntentOpen, Stage::Live] {
+            for command in [Command::Delete, Command::Cancel, Command::Suspend] {
+                assert!(matches!(reaction(command, stage), Reaction::Close | Reaction::Cancel));
+            }
+        }
+    }
 }

@@ -153,6 +153,15 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_shows_the_table() {
+        let page = include_str!("../../docs/run-lifecycle.md");
+        for Default { code, action, why } in DEFAULTS {
+            let line = format!("| `{code}` | {action:?} | {why} |");
+            assert!(page.lines().any(|it| it == line), "docs/run-lifecycle.md lacks the row\n{line}");
+        }
+    }
+
+    #[test]
     fn failures_of_the_platform_are_tried_again_and_those_of_the_user_are_not() {
         assert_eq!(action(None, &failed("CLOUD_FAILURE")), FailurePolicyAction::Retry);
         for code in ["RUN_EXECUTION_ERROR", "USER_CANCELED", "INVALID_RUN_CONFIGURATION", "TOMORROWS_CODE"] {

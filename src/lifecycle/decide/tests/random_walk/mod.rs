@@ -6,11 +6,15 @@
 mod databricks;
 mod walk;
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 
 use crate::api::run::DeletionPolicy;
 use crate::api::run_control::OnSpecChange;
+use crate::lifecycle::control::Stage;
 use walk::Walk;
 
 /// What happens next.
@@ -113,19 +117,19 @@ fn happens() -> impl Strategy<Value = Happens> {
         2 => Just(Happens::Pause),
         3 => Just(Happens::OtherProcess),
         3 => any::<bool>().prop_map(|in_a_call| Happens::Crash { in_a_call }),
-        8 => prop::sample::select(vec!["RUNNING", "SUCCESS", "FAILED"]).prop_map(Happens::RunGoesOn),
+        12 => prop::sample::select(vec!["RUNNING", "SUCCESS", "FAILED", "FAILED"]).prop_map(Happens::RunGoesOn),
         1 => Just(Happens::RunIsDeleted),
-        8 => Just(Happens::Poll),
+        12 => Just(Happens::Poll),
         10 => prop::sample::select(vec![1, 10, 30, 90, 300, 4_000, 90_000]).prop_map(Happens::Passes),
         1 => prop::sample::select(vec![-4_000, 4_000, 90_000]).prop_map(Happens::ClockJumps),
         4 => (0u8..3).prop_map(Happens::Edit),
         3 => prop::option::of(0u8..3).prop_map(Happens::Rerun),
         1 => prop::sample::select(vec![DeletionPolicy::Cancel, DeletionPolicy::Orphan]).prop_map(Happens::Policy),
-        1 => Just(Happens::RunIsRepaired),
+        2 => Just(Happens::RunIsRepaired),
         3 => any::<bool>().prop_map(Happens::Suspend),
         2 => prop::sample::select(vec![true, false, false]).prop_map(Happens::Cancel),
         2 => (0u8..3).prop_map(Happens::CancelToken),
-        2 => (0u8..3).prop_map(Happens::RepairToken),
+        8 => (0u8..9).prop_map(Happens::RepairToken),
         1 => prop::sample::select(vec![OnSpecChange::Wait, OnSpecChange::Replace]).prop_map(Happens::OnSpecChange),
         3 => (0i32..3, any::<bool>()).prop_map(|(limit, repair)| Happens::Retries(limit, repair)),
         1 => (deadline(), deadline()).prop_map(|(starting, active)| Happens::Deadlines(starting, active)),
@@ -141,18 +145,36 @@ fn deadline() -> impl Strategy<Value = Option<i64>> {
 #[test]
 fn whatever_happens_no_promise_is_broken_and_everything_comes_to_rest() {
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
-    let config = Config { failure_persistence: None, max_shrink_iters: 4096, ..Config::default() };
+    let cases = Config::default().cases.max(400);
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 4096, ..Config::default() };
     let walks = prop::collection::vec(happens(), 1..150);
+    let moves = RefCell::new(BTreeSet::new());
     let outcome = TestRunner::new_with_rng(config, rng).run(&walks, |events| {
         let mut walk = Walk::new();
         for event in &events {
             walk.goes_on(event);
         }
-        walk.ends();
+        moves.borrow_mut().extend(walk.ends());
         Ok(())
     });
     if let Err(TestError::Fail(why, events)) = outcome {
         let story: Vec<_> = events.iter().map(|event| format!("  {event:?}")).collect();
         panic!("{why}\nafter:\n{}", story.join("\n"));
     }
+    let (walked, drawn) = (moves.into_inner(), drawn_moves());
+    let undrawn: Vec<_> = walked.difference(&drawn).collect();
+    let unwalked: Vec<_> = drawn.difference(&walked).collect();
+    assert!(undrawn.is_empty(), "docs/run-lifecycle.md does not draw {undrawn:?}");
+    assert!(unwalked.is_empty(), "docs/run-lifecycle.md draws what never happens: {unwalked:?}");
+}
+
+/// The arrows of the drawing in the documentation.
+fn drawn_moves() -> BTreeSet<(Stage, Stage)> {
+    let stage = |name: &str| Stage::ALL.into_iter().find(|stage| format!("{stage:?}") == name);
+    let arrow = |line: &str| {
+        let (from, rest) = line.trim().split_once(" --> ")?;
+        let to = rest.split_once(':').map_or(rest, |(to, _)| to);
+        Some((stage(from)?, stage(to)?))
+    };
+    include_str!("../../../../../docs/run-lifecycle.md").lines().filter_map(arrow).collect()
 }

@@ -1,6 +1,6 @@
 //! One walk: the world of one object, a second operator process, Databricks, and the promises.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
@@ -12,6 +12,7 @@ use crate::api::conditions::Reason;
 use crate::api::status::WorkspacePin;
 use crate::databricks::error::Error;
 use crate::databricks::ids::RunId;
+use crate::lifecycle::control::Stage;
 use crate::lifecycle::fixtures::pin;
 use crate::lifecycle::step::{Effect, EventReason, Fetched, Outcome, Step};
 use crate::lifecycle::world::{World, no_answer, not_connected, refused, unavailable};
@@ -37,6 +38,8 @@ pub(super) struct Walk {
     intents: BTreeMap<i64, (String, WorkspacePin)>,
     /// Serials of requests that were given up with a warning; a run of theirs is nobody's any more.
     given_up: Vec<i64>,
+    /// From where to where writes have moved the request.
+    moves: BTreeSet<(Stage, Stage)>,
 }
 
 impl Walk {
@@ -52,6 +55,7 @@ impl Walk {
             .unwrap()
             .0
             .insert("job_parameters".to_owned(), json!({"day": "0"}));
+        world.spec.as_mut().unwrap().backoff_limit = Some(2);
         Self {
             world,
             other,
@@ -61,6 +65,7 @@ impl Walk {
             delayed: Vec::new(),
             intents: BTreeMap::new(),
             given_up: Vec::new(),
+            moves: BTreeSet::new(),
         }
     }
 
@@ -218,6 +223,10 @@ impl Walk {
         let before = self.world.status.clone();
         self.world.write(step);
         let after = &self.world.status;
+        let (from, to) = (Stage::of(&before), Stage::of(after));
+        if from != to {
+            self.moves.insert((from, to));
+        }
         assert!(after.serial >= before.serial, "the serial went back: {before:?} {after:?}");
         if let Some(intent) = &after.intent {
             let written = (intent.body.clone(), after.workspace.clone().unwrap());
@@ -346,7 +355,12 @@ impl Walk {
     }
 
     /// The faults stop: everything comes to rest.
-    pub(super) fn ends(mut self) {
+    pub(super) fn ends(mut self) -> BTreeSet<(Stage, Stage)> {
+        self.comes_to_rest();
+        self.moves
+    }
+
+    fn comes_to_rest(&mut self) {
         self.world.workspace = WorkspaceView::Ready { pin: pin() };
         // What was pinned elsewhere can be followed there again.
         if let (Some(pin), false) = (&self.world.status.workspace, matches!(Phase::of(&self.world.status), Phase::Idle))
