@@ -6,7 +6,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 
 use super::close::begin_anew;
-use super::start::{Plan, in_time, prepare};
+use super::start::{Plan, in_time, prepare, stuck_by_version};
 use super::{Step, finish, hold, live, pinned, read_now, reconciling, record, repair, shorter};
 use crate::api::conditions::{Reason, State};
 use crate::api::status::{Backoff, DatabricksRunStatus, NextAttempt};
@@ -121,18 +121,21 @@ pub(super) fn decide(seen: &Observed<'_>, run: RunId, now: Now) -> Step {
     }
 }
 
+const CANCELED: &str = "it is not tried again, because its cancellation was requested";
+
 /// What was commanded meanwhile; nothing is under way that would have to be stopped first.
 fn commanded(seen: &Observed<'_>, now: Now) -> Option<Step> {
     let request = seen.subject.spec.ok().and_then(Request::of)?;
     let key = match Wish::of(seen, &request) {
-        Wish::UnknownVersion => return Some(Step::Wait(None)),
+        Wish::UnknownVersion if Asked::of(&seen.subject, seen.status()).cancel => {
+            return Some(finish::as_last_attempt(seen, CANCELED, now));
+        }
+        Wish::UnknownVersion => return Some(stuck_by_version(seen, now)),
         Wish::New(key) => return Some(begin_anew(seen, &key, &request, now)),
         Wish::Same(key) => key,
     };
     match Asked::of(&seen.subject, seen.status()).strongest(Stage::Backoff)? {
-        (_, Reaction::End) => {
-            Some(finish::as_last_attempt(seen, "it is not tried again, because its cancellation was requested", now))
-        }
+        (_, Reaction::End) => Some(finish::as_last_attempt(seen, CANCELED, now)),
         (_, Reaction::Hold) => Some(hold::suspended(seen, begin(seen, &key, &request, now), now)),
         _ => None,
     }

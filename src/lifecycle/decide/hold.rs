@@ -37,9 +37,11 @@ pub(super) fn held(seen: &Observed<'_>, mut next: DatabricksRunStatus, now: Now)
     next
 }
 
-/// The status in which a held request goes on.
-pub(super) fn resumed(mut next: DatabricksRunStatus, now: Now) -> DatabricksRunStatus {
+/// A held request goes on.
+pub(super) fn resumed(seen: &Observed<'_>, mut next: DatabricksRunStatus, now: Now) -> Step {
+    const RESUMED: &str = "the object was resumed; its run is being started";
     next.state = Some(State::Pending.as_str().to_owned());
     next.requested_at = Some(now.stamp());
-    next
+    report(&mut next, Standing::Reconciling, Reason::Pending, RESUMED, seen.subject.generation, now);
+    record(next, vec![Announcement::normal(EventReason::Resumed, RESUMED)])
 }

@@ -40,8 +40,8 @@ pub(super) fn write_ahead(seen: &Observed<'_>, run: &Run, request: &Request<'_>,
     next.repair =
         Some(RepairRecord { after: latest(run).map(|id| id.to_string()), n, body: body(request), repair_id: None });
     (next.result_state, next.state_message, next.termination_code, next.termination_type) = (None, None, None, None);
-    (next.durations, next.duration) = (None, None);
-    next.outputs.clear();
+    (next.durations, next.duration, next.life_cycle_state) = (None, None, None);
+    (next.outputs, next.tasks, next.tasks_truncated) = (Vec::new(), Vec::new(), None);
     next.state = Some(State::Pending.as_str().to_owned());
     let message = format!("the failed tasks of run {} are to be run again", run.run_id);
     report(&mut next, Standing::Reconciling, Reason::ProgressingWithRetry, &message, seen.subject.generation, now);

@@ -41,7 +41,9 @@ pub(super) fn decide(seen: &Observed<'_>, now: Now) -> Step {
         Some((_, Reaction::Hold)) => return hold::suspended(seen, next, now),
         _ => {}
     }
-    let next = if is_suspended(&next) { hold::resumed(next, now) } else { next };
+    if is_suspended(&next) {
+        return hold::resumed(seen, next, now);
+    }
     let deadline = deadlines::before_run(&seen.subject, &next, now);
     if let Deadline::Reached(cause) = deadline {
         return ended_by_deadline(seen, next, cause, now);
@@ -61,6 +63,10 @@ pub(super) fn in_time(step: Step, deadline: Deadline) -> Step {
 /// A deadline was reached and there is no run.
 pub(super) fn ended_by_deadline(seen: &Observed<'_>, next: DatabricksRunStatus, cause: CancelCause, now: Now) -> Step {
     let (verdict, message) = match cause {
+        CancelCause::StartingDeadline if next.run_id.is_some() => (
+            Verdict::STARTING_DEADLINE,
+            "no task was executing within spec.startingDeadlineSeconds; no further attempt is made",
+        ),
         CancelCause::StartingDeadline => (
             Verdict::STARTING_DEADLINE,
             "no run was started within spec.startingDeadlineSeconds, so none is; nothing was sent",
@@ -118,11 +124,16 @@ fn unknown_version(seen: &Observed<'_>, now: Now) -> Step {
     if seen.subject.held {
         return Step::Mark(MetadataChange::Release { announce: Vec::new() });
     }
-    let mut next = seen.status().clone();
-    if next.completion_time.is_some() {
+    if seen.status().completion_time.is_some() {
         // It has ended; that stays true whoever wrote it.
         return Step::Wait(None);
     }
+    stuck_by_version(seen, now)
+}
+
+/// Says that the newer operator is needed.
+pub(super) fn stuck_by_version(seen: &Observed<'_>, now: Now) -> Step {
+    let mut next = seen.status().clone();
     let message = "the status was written by a newer version of the operator, whose run keys this version cannot read; \
                    nothing is started. Upgrade the operator again, or delete and create the object";
     report(&mut next, Standing::Stuck, Reason::RunKeyVersionUnknown, message, seen.subject.generation, now);

@@ -171,3 +171,16 @@ fn after_a_crash_in_the_wait_the_next_attempt_comes_when_it_is_due() {
     let effect = world.starts(8);
     assert!(matches!(effect, Effect::Submit { serial: 2, .. }));
 }
+
+#[test]
+fn a_next_attempt_of_a_newer_operator_s_request_is_not_made_and_can_be_cancelled() {
+    let mut world = with_retries(3);
+    world.fails_with(7, "CLOUD_FAILURE");
+    world.status.run_key = Some("v9:00".to_owned());
+    world.passes(Duration::from_mins(1));
+    assert_eq!(world.settles(), None);
+    assert_eq!((world.reason(), world.status.serial), ("RunKeyVersionUnknown", Some(1)));
+    world.edits(|spec| spec.cancel = true);
+    world.settles();
+    assert_eq!(world.state(), "Failed");
+}

@@ -20,6 +20,7 @@ fn a_suspended_object_is_as_right_as_a_suspended_job() {
     world.edits(|spec| spec.suspend = false);
     world.starts(7);
     assert_eq!(world.status.attempts, []);
+    assert!(world.told().contains(&EventReason::Resumed));
 }
 
 #[test]
