@@ -12,7 +12,7 @@ use kube::runtime::{PredicateConfig, WatchStreamExt, predicates, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
-use super::marks::is_mark;
+use super::marks::{is_mark, kept_by};
 use crate::api::run::{CANCEL_ANNOTATION, FINALIZER, REPAIR_ANNOTATION, RERUN_ANNOTATION, RunObject, START_ANNOTATION};
 use crate::api::workspace::WorkspaceObject;
 
@@ -45,13 +45,14 @@ pub(super) fn runs(
 ) -> Watch<RunObject, impl Stream<Item = Result<RunObject, watcher::Error>> + Send + 'static> {
     let (store, writer) = reflector::store();
     let (listed, complete) = tokio::sync::watch::channel(false);
+    let keys = Arc::clone(&keep_keys);
     let stream = watcher(api::<RunObject>(client, namespace), watcher::Config::default().page_size(PAGE))
         .default_backoff()
         .modify(move |object| strip(object, &keep_keys))
         .reflect(writer)
         .inspect_ok(tell_complete(listed))
         .applied_objects()
-        .predicate_filter(what_matters, PredicateConfig::default());
+        .predicate_filter(move |object: &RunObject| what_matters(object, &keys), PredicateConfig::default());
     Watch { store, changes: infallible(stream, "DatabricksRun"), complete }
 }
 
@@ -103,7 +104,7 @@ const OURS: [&str; 4] = [RERUN_ANNOTATION, CANCEL_ANNOTATION, REPAIR_ANNOTATION,
 
 /// What of an object calls for a look. Its status does not, for we wrote it; unless somebody has wiped it.
 #[expect(clippy::unnecessary_wraps, reason = "the shape a predicate has")]
-fn what_matters(object: &RunObject) -> Option<u64> {
+fn what_matters(object: &RunObject, keep_keys: &[String]) -> Option<u64> {
     let metadata = &object.metadata;
     let mut hash = DefaultHasher::new();
     metadata.uid.hash(&mut hash);
@@ -113,6 +114,8 @@ fn what_matters(object: &RunObject) -> Option<u64> {
     for annotation in OURS {
         object.annotation(annotation).hash(&mut hash);
     }
+    // Whoever takes the mark of a tool off wants the object to go when its time is up, which may be now.
+    kept_by(metadata, keep_keys).hash(&mut hash);
     object.status.as_ref().is_some_and(|status| status.run_key.is_some()).hash(&mut hash);
     Some(hash.finish())
 }
@@ -147,11 +150,14 @@ mod tests {
     #[test]
     fn our_own_status_writes_call_for_no_look_and_commands_and_wiping_do() {
         let begun = json!({"runKey": "v1:0"});
-        let hash = what_matters(&object(json!({"uid": "u", "generation": 1}), begun.clone()));
+        let hash = what_matters(&object(json!({"uid": "u", "generation": 1}), begun.clone()), &[]);
         let written = json!({"runKey": "v1:1", "runId": "1"});
-        assert_eq!(what_matters(&object(json!({"uid": "u", "generation": 1, "labels": {"a": "b"}}), written)), hash);
+        assert_eq!(
+            what_matters(&object(json!({"uid": "u", "generation": 1, "labels": {"a": "b"}}), written), &[]),
+            hash
+        );
         let wiped = json!({"observedGeneration": -1});
-        assert_ne!(what_matters(&object(json!({"uid": "u", "generation": 1}), wiped)), hash);
+        assert_ne!(what_matters(&object(json!({"uid": "u", "generation": 1}), wiped), &[]), hash);
         for changed in [
             json!({"uid": "v", "generation": 1}),
             json!({"uid": "u", "generation": 2}),
@@ -160,8 +166,9 @@ mod tests {
             json!({"uid": "u", "generation": 1, "annotations": {"dbrun.dev/rerun-requested-at": "1"}}),
             json!({"uid": "u", "generation": 1, "annotations": {"dbrun.dev/cancel-requested-at": "1"}}),
             json!({"uid": "u", "generation": 1, "annotations": {"dbrun.dev/repair-requested-at": "1"}}),
+            json!({"uid": "u", "generation": 1, "annotations": {"argocd.argoproj.io/tracking-id": "app"}}),
         ] {
-            assert_ne!(what_matters(&object(changed.clone(), begun.clone())), hash, "{changed}");
+            assert_ne!(what_matters(&object(changed.clone(), begun.clone()), &[]), hash, "{changed}");
         }
     }
 
