@@ -37,6 +37,18 @@ impl History {
     pub fn so_far(&self) -> Vec<RunView> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    /// Fails if anything but this run's end was ever shown as the end: nobody may see green or red in between.
+    pub fn assert_no_end_but_of(&self, run_id: &str) {
+        for version in self.so_far() {
+            let ended = version.shows_an_end();
+            assert!(
+                !ended || version.text("runId") == run_id,
+                "an end that was none was shown:\n{:#}",
+                version.status()
+            );
+        }
+    }
 }
 
 impl Drop for History {

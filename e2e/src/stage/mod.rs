@@ -5,6 +5,8 @@
 mod history;
 mod operators;
 
+use std::process::Stdio;
+
 use databricks_run_operator::api::crd::crds_yaml;
 use databricks_run_operator::api::run::RunObject;
 use databricks_run_operator::api::workspace::WorkspaceObject;
@@ -15,6 +17,7 @@ use kube::core::GroupVersionKind;
 use kube::discovery::ApiResource;
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 use tracing_subscriber::EnvFilter;
 
 pub use self::history::History;
@@ -153,6 +156,11 @@ impl Stage {
         self.until(name, "running", |run| run.text("state") == "Running").await
     }
 
+    /// Waits until Databricks is known to execute another run than this one.
+    pub async fn running_anew(&self, name: &str, but: &str) -> RunView {
+        self.until(name, "running anew", |run| run.text("state") == "Running" && run.text("runId") != but).await
+    }
+
     /// Waits until the workspace object's `Ready` is as given, with this reason.
     pub async fn workspace_ready(&self, status: &str, reason: &str) -> WorkspaceObject {
         let holds = |object: &WorkspaceObject| {
@@ -188,6 +196,24 @@ impl Stage {
         self.until(name, "finished and released", |run| run.condition("Finished") == "True" && !run.0.is_held()).await
     }
 
+    /// The same, of a certain generation of its spec.
+    pub async fn finished_in(&self, name: &str, generation: i64) -> RunView {
+        self.until(name, &format!("finished and released in generation {generation}"), |run| {
+            run.generation_seen() == generation && run.condition("Finished") == "True" && !run.0.is_held()
+        })
+        .await
+    }
+
+    /// Waits until the operator has seen a certain generation of a run's spec.
+    pub async fn seen(&self, name: &str, generation: i64) -> RunView {
+        self.until(name, &format!("seen in generation {generation}"), |run| run.generation_seen() == generation).await
+    }
+
+    /// Waits until a run is held by `spec.suspend`, and nothing of the operator holds its object.
+    pub async fn suspended(&self, name: &str) -> RunView {
+        self.until(name, "suspended", |run| run.reason("Ready") == "Suspended" && !run.0.is_held()).await
+    }
+
     /// A run as it is now.
     pub async fn now(&self, name: &str) -> RunView {
         RunView(self.runs().get(name).await.expect("the run is there"))
@@ -207,11 +233,29 @@ impl Stage {
 
     /// What `kubectl` says in this namespace; it must succeed.
     pub async fn kubectl(&self, arguments: &[&str]) -> String {
-        let output = self.cluster.kubectl_command(arguments).arg("--namespace").arg(&*self.namespace).output().await;
-        let output = output.expect("kubectl can be started");
+        self.kubectl_reading(arguments, "").await
+    }
+
+    /// The same, with something to read on its standard input.
+    pub async fn kubectl_reading(&self, arguments: &[&str], input: &str) -> String {
+        let mut command = self.cluster.kubectl_command(arguments);
+        command.arg("--namespace").arg(&*self.namespace);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut kubectl = command.spawn().expect("kubectl can be started");
+        let mut stdin = kubectl.stdin.take().expect("its standard input is ours");
+        // One that does not read has ended already, and says why.
+        let _ = stdin.write_all(input.as_bytes()).await;
+        drop(stdin);
+        let output = kubectl.wait_with_output().await.expect("kubectl ends");
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "kubectl {arguments:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
         said
+    }
+
+    /// Changes these members of a run's spec.
+    pub async fn edit(&self, name: &str, spec: Value) {
+        let patch = json!({"spec": spec});
+        self.runs().patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await.expect("edited");
     }
 
     /// Sets an annotation of a run.
@@ -286,6 +330,34 @@ impl RunView {
     #[must_use]
     pub fn text(&self, field: &str) -> String {
         self.status()[field].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// The generation of the spec that the status speaks of.
+    #[must_use]
+    pub fn generation_seen(&self) -> i64 {
+        self.status()["observedGeneration"].as_i64().unwrap_or(-1)
+    }
+
+    /// What a request or an attempt before the newest left behind, newest first; null where there was none.
+    #[must_use]
+    pub fn past(&self, index: usize) -> Value {
+        self.status()["attempts"][index].clone()
+    }
+
+    /// The newest of these: its run id, how it ended, and what came after it; empty when there is none.
+    #[must_use]
+    pub fn last(&self) -> [String; 3] {
+        ["runId", "state", "followedBy"].map(|field| self.past(0)[field].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Whether anybody would take the request for ended, or for failed: green or red. A suspended one is neither.
+    #[must_use]
+    pub fn shows_an_end(&self) -> bool {
+        let settled = |kind: &str| ["True", "False"].contains(&self.condition(kind).as_str());
+        self.condition("Finished") == "True"
+            || self.condition("Stalled") == "True"
+            || settled("Succeeded")
+            || (settled("Ready") && self.reason("Ready") != "Suspended")
     }
 
     /// The status of a condition; empty when absent.

@@ -9,6 +9,7 @@
 //! before anything happens to it (`log`). `e2e/tests/workspace.rs` holds it to them over TLS.
 
 mod arguments;
+mod by_hand;
 mod catalog;
 mod change;
 mod clock;
