@@ -139,12 +139,14 @@ pub struct DatabricksRunSpec {
     #[serde(default)]
     pub cancel: bool,
     /// Seconds from the request until a task executes, queue and start of the cluster included; then the run is cancelled
-    /// and has timed out (`StartingDeadlineExceeded`). Suspension resets it. Default: none. Example: 3600.
+    /// and has timed out (`StartingDeadlineExceeded`). Suspension resets it, and so does a repair that somebody asks
+    /// for. Default: none. Example: 3600.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub starting_deadline_seconds: Option<i64>,
     /// Seconds from the first start of a run, retries and the waits between them included; then the run is cancelled and
-    /// has timed out (`DeadlineExceeded`). Suspension resets it. Default: none. Example: 7200.
+    /// has timed out (`DeadlineExceeded`). Suspension resets it, and so does a repair that somebody asks for. Default:
+    /// none. Example: 7200.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub active_deadline_seconds: Option<i64>,

@@ -67,11 +67,12 @@ pub struct DatabricksRunStatus {
     /// Databricks' `termination_details.type`. Example: `CLIENT_ERROR`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub termination_type: Option<String>,
-    /// When the operator first saw this request, or saw that it is no longer suspended: `startingDeadlineSeconds` counts from
-    /// here. Example: `2026-11-23T04:00:00Z`.
+    /// When the operator first saw this request, that it is no longer suspended, or that a repair of it was asked for:
+    /// `startingDeadlineSeconds` counts from here. Example: `2026-11-23T04:00:00Z`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requested_at: Option<Time>,
-    /// When Databricks acknowledged the first run of this request: `activeDeadlineSeconds` counts from here.
+    /// When Databricks acknowledged the first run of this request, or the repair that somebody asked for after its end:
+    /// `activeDeadlineSeconds` counts from here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_submit_time: Option<Time>,
     /// When a task of this request was first seen to execute: `startingDeadlineSeconds` is met.

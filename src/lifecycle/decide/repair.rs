@@ -127,6 +127,7 @@ fn acknowledged(seen: &Observed<'_>, run: RunId, id: RepairId, now: Now) -> Step
     if let Some(repair) = &mut next.repair {
         repair.repair_id = Some(id.to_string());
     }
+    next.first_submit_time.get_or_insert(now.stamp());
     let message = match &next.cancel {
         Some(cancel) => stop::message(&next, cancel.cause),
         None => format!("the failed tasks of run {run} are run again"),

@@ -61,6 +61,9 @@ fn repair(seen: &Observed<'_>, now: Now) -> Step {
     next.last_handled_repair = token;
     remember(&mut next, past(seen.status(), FollowedBy::Repair));
     next.cancel = None;
+    // It is a new wish: the deadlines count from here and from the repair, not from a start that may be days ago.
+    next.requested_at = Some(now.stamp());
+    next.first_submit_time = None;
     next.backoff = Some(Backoff { action: NextAttempt::Repair, until: now.stamp() });
     next.state = Some(State::Retrying.as_str().to_owned());
     let was = current_message(seen.status()).unwrap_or_default();

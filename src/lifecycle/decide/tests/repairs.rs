@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::api::status::CancelCause;
 use crate::databricks::ids::{RepairId, RunId};
 use crate::databricks::model::{RepairHistoryItem, Run};
 use crate::lifecycle::fixtures::{run, task};
@@ -210,6 +211,28 @@ fn a_person_s_repair_of_a_finished_run_is_honoured_once() {
     }
     assert_eq!(world.settles(), None);
     assert_eq!(world.state(), "Failed");
+}
+
+#[test]
+fn a_person_s_repair_has_the_deadlines_of_a_new_request() {
+    let mut world = World::live(7);
+    world.edits(|spec| spec.active_deadline_seconds = Some(600));
+    world.ends(failed());
+    world.settles();
+    // The person came back the next day.
+    world.passes(Duration::from_hours(20));
+    world.repair = Some("please".to_owned());
+    world.reads_run(failed());
+    let effect = world.asks();
+    assert!(matches!(effect, Effect::Repair { .. }), "{effect:?}");
+    repairs(&mut world, &effect, 500);
+    world.passes(Duration::from_mins(9));
+    world.polls(run(7).is("RUNNING"));
+    world.settles();
+    assert!(world.status.cancel.is_none(), "{:?}", world.status.cancel);
+    world.passes(Duration::from_secs(62));
+    world.cancels(Ok(()));
+    assert_eq!(world.status.cancel.as_ref().unwrap().cause, CancelCause::ActiveDeadline);
 }
 
 #[test]
