@@ -38,9 +38,14 @@ impl History {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Fails if anything but this run's end was ever shown as the end: nobody may see green or red in between.
+    /// Fails unless this run's end alone was ever shown as the end: nobody may see green or red in between.
+    ///
+    /// # Panics
+    /// When another end was shown, or nothing was seen at all.
     pub fn assert_no_end_but_of(&self, run_id: &str) {
-        for version in self.so_far() {
+        let versions = self.so_far();
+        assert!(!versions.is_empty(), "nothing was seen of the object, so nothing can be said");
+        for version in versions {
             let ended = version.shows_an_end();
             assert!(
                 !ended || version.text("runId") == run_id,
