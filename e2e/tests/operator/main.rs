@@ -3,13 +3,16 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test says what went wrong by panicking")]
 
 mod bad_input;
+mod cancellation;
 mod conditions;
 mod deletion;
 mod exactly_once;
 mod kubectl;
 mod outage;
+mod replacement;
 mod requests;
 mod restart;
+mod suspension;
 mod trust;
 mod undecodable;
 mod verdict;
