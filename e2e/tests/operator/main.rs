@@ -5,6 +5,7 @@
 mod bad_input;
 mod cancellation;
 mod conditions;
+mod deadlines;
 mod deletion;
 mod exactly_once;
 mod kubectl;
