@@ -33,24 +33,39 @@ async fn a_body_that_comes_back_to_an_older_one_is_a_run_of_its_own() {
 }
 
 #[tokio::test]
-async fn applying_again_starts_nothing() {
+async fn a_hundred_applies_are_one_run_and_a_parameter_is_one_more() {
     let stage = Stage::set("again").await;
     let job = stage.databricks.job("nightly").id();
     let _operator = stage.operator().await;
-    let mut object = stage.run("same", run_now(job));
+    let mut object = stage.run("same", run_now_with(job, "day", "1"));
     stage.apply(&object).await;
     stage.finished("same").await;
-    for round in 0..20 {
+    for round in 0..100 {
         object["metadata"]["labels"] = json!({"round": round.to_string()});
+        // What is no part of the request: seen, but no reason to run.
+        match round {
+            20 => object["spec"]["startingDeadlineSeconds"] = json!(1),
+            30 => object["spec"]["activeDeadlineSeconds"] = json!(1),
+            40 => object["spec"]["ttlSecondsAfterFinished"] = json!(3600),
+            50 => object["spec"]["output"] = json!({"maxBytes": 100}),
+            60 => object["spec"]["polling"] = json!({"initialSeconds": 1, "maxSeconds": 2}),
+            70 => object["spec"]["backoffLimit"] = json!(3),
+            80 => object["spec"]["onSpecChange"] = json!("Replace"),
+            _ => {}
+        }
         stage.apply(&object).await;
     }
-    // What is no part of the request: seen, but no reason to run.
-    object["spec"]["polling"] = json!({"initialSeconds": 2, "maxSeconds": 2});
-    object["spec"]["output"] = json!({"maxBytes": 100});
-    stage.apply(&object).await;
-    let run = stage.until("same", "seen again", |run| run.status()["observedGeneration"] == 2).await;
+    let run = stage.seen("same", 8).await;
     assert_eq!(run.condition("Ready"), "True", "{}", stage.story(&run));
     stage.assert_started_once_each(1);
+    for field in ["startingDeadlineSeconds", "activeDeadlineSeconds"] {
+        object["spec"].as_object_mut().unwrap().remove(field);
+    }
+    object["spec"]["runNow"]["job_parameters"]["day"] = json!("2");
+    stage.apply(&object).await;
+    let run = stage.finished_in("same", 9).await;
+    assert_eq!(run.text("state"), "Succeeded", "{}", stage.story(&run));
+    stage.assert_started_once_each(2);
 }
 
 #[tokio::test]
@@ -67,7 +82,7 @@ async fn an_edit_while_a_run_is_live_waits_for_its_end() {
     assert_eq!(run.text("runId"), first, "{}", stage.story(&run));
     stage.assert_started_once_each(1);
     stage.databricks.finish(stage.databricks.runs()[0].id);
-    stage.until("edited", "running anew", |run| run.text("state") == "Running" && run.text("runId") != first).await;
+    stage.running_anew("edited", &first).await;
     stage.databricks.finish(stage.databricks.runs()[0].id);
     let run = stage.finished("edited").await;
     assert_eq!(run.status()["attempts"][0]["runId"], first.as_str(), "{}", stage.story(&run));
@@ -134,28 +149,6 @@ async fn a_rerun_token_is_honoured_once() {
     stage.apply(&object).await;
     stage.until("again", "seen again", |run| run.status()["observedGeneration"] == 2).await;
     stage.assert_started_once_each(2);
-}
-
-#[tokio::test]
-async fn a_copy_in_another_namespace_starts_nothing_until_it_is_asked_to() {
-    let (stage, other) = tokio::join!(Stage::set("original"), Stage::set("copy"));
-    let (operator, _others) = tokio::join!(stage.operator(), other.operator());
-    let _ = stage.databricks.job("nightly");
-    let _ = other.databricks.job("nightly");
-    stage.apply(&stage.run("nightly", json!({"runNow": {}, "jobName": "nightly"}))).await;
-    let original = stage.finished("nightly").await;
-    operator.stop();
-    let mut copy = stage.run("nightly", original.0.spec.clone());
-    copy["metadata"]["annotations"] = json!({"dbrun.dev/start": original.0.annotation("dbrun.dev/start")});
-    other.apply(&copy).await;
-    let run = other.until_reason("nightly", "Stalled", "Restored").await;
-    assert_eq!(run.condition("Finished"), "False", "{}", other.story(&run));
-    assert!(run.message("Stalled").contains("dbrun.dev/rerun-requested-at"), "{}", run.message("Stalled"));
-    assert_eq!(other.databricks.runs_started(), 0);
-    other.annotate("nightly", "dbrun.dev/rerun-requested-at", "1").await;
-    let run = other.finished("nightly").await;
-    assert_eq!(run.text("state"), "Succeeded", "{}", other.story(&run));
-    other.assert_started_once_each(1);
 }
 
 #[tokio::test]
