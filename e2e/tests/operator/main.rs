@@ -7,6 +7,7 @@ mod cancellation;
 mod conditions;
 mod deadlines;
 mod deletion;
+mod deletion_at_scale;
 mod exactly_once;
 mod kubectl;
 mod outage;
