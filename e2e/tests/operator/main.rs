@@ -17,6 +17,7 @@ mod requests;
 mod restart;
 mod restored;
 mod retries;
+mod stranded;
 mod suspension;
 mod trust;
 mod ttl;
