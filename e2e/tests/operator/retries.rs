@@ -58,6 +58,23 @@ async fn a_failure_of_the_platform_is_tried_again_with_another_run() {
 }
 
 #[tokio::test]
+async fn a_run_that_databricks_skipped_for_want_of_room_is_tried_again() {
+    let stage = Stage::set("no-room").await;
+    let job = stage.databricks.job("nightly").running_forever().max_concurrent_runs(1).id();
+    let _operator = stage.operator().await;
+    stage.apply(&stage.run("first", run_now(job))).await;
+    stage.running("first").await;
+    apply_with_limit(&stage, "second", job, 1).await;
+    let skipped = retrying(&stage, "second").await;
+    assert_eq!(skipped.past(0)["state"], "Skipped", "{}", stage.story(&skipped));
+    let first = stage.now("first").await.text("runId").parse().unwrap();
+    stage.databricks.finish(first);
+    let run = stage.running("second").await;
+    assert_eq!(run.last(), [skipped.text("runId").as_str(), "Skipped", "Retry"], "{}", stage.story(&run));
+    stage.assert_started_once_each(3);
+}
+
+#[tokio::test]
 async fn when_all_attempts_are_used_up_the_end_says_so_and_each_has_its_record() {
     let (stage, job) = failing("exhausted", "DRIVER_ERROR").await;
     let _operator = stage.operator().await;

@@ -64,6 +64,7 @@ async fn suspending_a_live_run_cancels_it_and_resuming_starts_another() {
     assert_eq!(run.last(), [first.as_str(), "Canceled", "Resumption"]);
     stage.edit("live", json!({"suspend": false})).await;
     let second = stage.running("live").await;
+    stage.event("live", "Resumed").await;
     assert_ne!(second.text("runId"), first, "{}", stage.story(&second));
     assert_eq!((&second.status()["attempt"], &second.status()["serial"]), (&json!(1), &json!(2)));
     stage.databricks.finish(stage.databricks.runs()[0].id);
