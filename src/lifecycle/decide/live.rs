@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::start::in_time;
-use super::{SAFETY_NET, Step, cancel_wait, finish, pinned, read_now, reconciling, record, repair, shorter, stop};
+use super::{
+    SAFETY_NET, Step, cancel_wait, finish, fresh, pinned, read_again, read_now, reconciling, record, repair, shorter,
+    stop,
+};
 use crate::api::conditions::{Reason, State};
 use crate::api::status::{CancelCause, WorkspacePin};
 use crate::databricks::ids::RunId;
@@ -29,6 +32,8 @@ const NOT_FOUND_ANSWERS: u32 = 3;
 const NOT_FOUND_PERIOD: Duration = Duration::from_mins(5);
 /// ...about a run at least this old: a new one may not be readable everywhere yet.
 const NOT_FOUND_AGE: Duration = Duration::from_mins(2);
+/// Databricks tells its time in whole seconds.
+const A_SECOND: Duration = Duration::from_secs(1);
 /// The tasks of a run that goes on are written at most so often.
 const TASKS_PAUSE: Duration = Duration::from_mins(1);
 
@@ -112,13 +117,25 @@ fn deadline(
     newest: &Run,
     now: Now,
 ) -> Result<Deadline, Box<Step>> {
-    let of = |read: &Read<'_>| deadlines::of_run(&seen.subject, seen.status(), read, now);
-    let known = of(&Read { run: newest, server_time: reading.server_time, at: reading.read_at });
-    if seen.status().cancel.is_some() || known != Deadline::Reached(CancelCause::StartingDeadline) {
+    let at = |read: &Read<'_>, now| deadlines::of_run(&seen.subject, seen.status(), read, now);
+    let reached = Deadline::Reached(CancelCause::StartingDeadline);
+    let known = at(&Read { run: newest, server_time: reading.server_time, at: reading.read_at }, now);
+    if seen.status().cancel.is_some() || known != reached {
         return Ok(known);
     }
-    let fresh = read_now(seen, pin, newest.run_id, now)?;
-    Ok(of(&Read { run: &fresh.run, server_time: fresh.server_time, at: now.mono }))
+    let again = || Box::new(read_again(seen, pin, newest.run_id, now));
+    let asked = fresh(seen, newest.run_id, now).ok_or_else(again)?;
+    let age = now.mono.saturating_sub(asked.at);
+    let then = Now { wall: now.wall.checked_sub(age).unwrap_or(now.wall), mono: asked.at };
+    let read = Read { run: &asked.read.run, server_time: asked.read.server_time, at: asked.at };
+    match (at(&read, then), at(&read, now)) {
+        (then, _) if then == reached => Ok(then),
+        // The deadline has passed since the question.
+        (_, now) if now == reached => Err(again()),
+        // To ask sooner would not tell more.
+        (_, Deadline::In(left)) => Ok(Deadline::In(left.max(A_SECOND))),
+        (_, now) => Ok(now),
+    }
 }
 
 /// The run was told to stop, or is about to be.

@@ -18,6 +18,7 @@ mod tests;
 use std::time::Duration;
 
 use super::observed::{Now, Observed, WorkspaceView, same_workspace};
+use super::repair_memory::Fresh;
 use super::report::{Standing, report};
 use super::step::{Announcement, Change, Effect, EventReason, FreshRun, MetadataChange, Step};
 use crate::api::conditions::Reason;
@@ -188,14 +189,21 @@ fn obstacle(error: &Error) -> Reason {
 
 /// Reads the run now, unless it was read a moment ago. What is about to be decided must not rest on an older answer.
 fn read_now<'a>(seen: &Observed<'a>, pin: &WorkspacePin, run: RunId, now: Now) -> Result<&'a FreshRun, Box<Step>> {
+    fresh(seen, run, now).map(|fresh| &fresh.read).ok_or_else(|| Box::new(read_again(seen, pin, run, now)))
+}
+
+/// What was read of the run a moment ago, and when.
+fn fresh<'a>(seen: &Observed<'a>, run: RunId, now: Now) -> Option<&'a Fresh> {
     const FRESH: Duration = Duration::from_secs(10);
     let fresh = seen.memory.fresh.as_ref().filter(|fresh| fresh.run == run);
-    match fresh.filter(|fresh| now.mono.saturating_sub(fresh.at) < FRESH) {
-        Some(fresh) => Ok(&fresh.read),
-        None => Err(Box::new(match seen.memory.reads.wait(now) {
-            Some(wait) => Step::Wait(Some(wait)),
-            None => Step::Remote(Effect::ReadRun { pin: pin.clone(), run }),
-        })),
+    fresh.filter(|fresh| now.mono.saturating_sub(fresh.at) < FRESH)
+}
+
+/// Reads the run whatever is known of it.
+fn read_again(seen: &Observed<'_>, pin: &WorkspacePin, run: RunId, now: Now) -> Step {
+    match seen.memory.reads.wait(now) {
+        Some(wait) => Step::Wait(Some(wait)),
+        None => Step::Remote(Effect::ReadRun { pin: pin.clone(), run }),
     }
 }
 

@@ -147,6 +147,32 @@ fn a_deadline_that_passed_unseen_is_honoured_at_once_after_a_restart() {
 }
 
 #[test]
+fn a_deadline_that_databricks_clock_has_not_reached_is_asked_about_again_a_second_later() {
+    let mut world = with_starting_deadline(600);
+    // Ours has reached it. That of the answer, which is cut to whole seconds, has not.
+    world.passes(Duration::from_millis(601_200));
+    let read = pending(&world);
+    let answered = |world: &mut World, seconds: u64| {
+        let effect = world.asks();
+        assert!(matches!(effect, Effect::ReadRun { .. }), "{effect:?}");
+        let server_time = Some(started(world) + Duration::from_secs(seconds));
+        world.answers(&effect, Outcome::Read(Ok(FreshRun { run: Arc::new(read.clone()), server_time })));
+    };
+    world.polls(read.clone());
+    answered(&mut world, 600);
+    let wait = world.settles().unwrap();
+    assert_eq!(
+        (wait, world.status.cancel.as_ref()),
+        (Duration::from_secs(1), None),
+        "not at once, or it would go on so"
+    );
+    world.passes(wait);
+    // That answer is from before the deadline: whether a task executes by now is another question.
+    answered(&mut world, 602);
+    world.cancels(Ok(()));
+}
+
+#[test]
 fn no_clock_brings_a_deadline_about_before_its_time() {
     // Databricks' clock is two hours ahead, but so it was when the run started.
     let mut world = with_starting_deadline(600);
