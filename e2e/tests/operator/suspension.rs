@@ -79,7 +79,7 @@ async fn suspending_a_live_run_cancels_it_and_resuming_starts_another() {
 async fn a_run_that_succeeds_before_its_suspension_reaches_it_has_succeeded() {
     let stage = Stage::set("suspend-late").await;
     let job = stage.databricks.job("nightly").running_forever().id();
-    stage.databricks.fault(Fault::on(Operation::Cancel, Kind::HoldEffect));
+    stage.databricks.fault(Fault::on(Operation::Cancel, Kind::error(500, "INTERNAL_ERROR", "boom")));
     let _operator = stage.operator().await;
     stage.apply(&stage.run("live", run_now(job))).await;
     stage.running("live").await;
