@@ -4,6 +4,10 @@
 //! deadline.
 
 mod connections;
+#[cfg(feature = "fail-points")]
+pub mod fail_points;
+#[cfg(not(feature = "fail-points"))]
+mod fail_points;
 mod kubernetes;
 mod looks;
 mod marks;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::fail_points::{self, When};
 use super::memories::{Entry, Memories};
 use super::observe::Looked;
 use super::perform::perform;
@@ -182,7 +183,9 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
 
     async fn call(&self, place: &Place, entry: &mut Entry, object: &RunObject, effect: &Effect) {
         begin(&mut entry.memory, effect);
+        fail_points::of_call(When::Before, place, effect);
         let outcome = perform(&self.remote, &place.namespace, effect).await;
+        fail_points::of_call(When::After, place, effect);
         tracing::debug!(object = %place, effect = effect.name(), "performed");
         if let Effect::Cancel { .. } = effect {
             self.remote.poke(place);
@@ -215,8 +218,10 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
             self.metrics.status_write(StatusWrite::Suppressed);
             return Ok(object.clone());
         };
+        fail_points::of_write(When::Before, place, object, &change.status);
         match self.objects.patch_status(place, &patch).await {
             Ok(written) => {
+                fail_points::of_write(When::After, place, object, &change.status);
                 self.metrics.status_write(StatusWrite::Written);
                 entry.memory.recorded(&change.status, self.clock.now());
                 entry.wrote(&written);
@@ -260,8 +265,10 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
         change: &MetadataChange,
     ) -> Result<RunObject, StoreError> {
         let Some(patch) = metadata_patch(object, change) else { return Ok(object.clone()) };
+        fail_points::of_mark(When::Before, place, change);
         match self.objects.patch_metadata(place, &patch).await {
             Ok(written) => {
+                fail_points::of_mark(When::After, place, change);
                 entry.wrote(&written);
                 if let MetadataChange::Release { announce } = change {
                     self.announce(place, &written, announce).await;

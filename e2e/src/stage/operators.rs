@@ -12,7 +12,7 @@ use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::sync::oneshot;
 
-use crate::cluster::{Folder, Launch, Leash};
+use crate::cluster::{self, Folder, Launch, Leash};
 use crate::wait::eventually;
 
 /// Options of an operator for tests: one namespace, the loopback address allowed, short deadlines.
@@ -103,6 +103,18 @@ impl OperatorProcess {
     /// Starts one; what `flags` say goes before what every test says.
     #[must_use]
     pub fn start(program: &str, kubeconfig: &Path, namespace: &str, flags: &[&str]) -> Self {
+        Self::start_with(program, kubeconfig, namespace, flags, &[])
+    }
+
+    /// The same, with more in its environment, each as `NAME=VALUE`.
+    #[must_use]
+    pub fn start_with(
+        program: &str,
+        kubeconfig: &Path,
+        namespace: &str,
+        flags: &[&str],
+        environment: &[String],
+    ) -> Self {
         let mut assignment = OsString::from("KUBECONFIG=");
         assignment.push(kubeconfig);
         // In the environment, so that a flag can say otherwise.
@@ -112,16 +124,36 @@ impl OperatorProcess {
             "DBRUN_METRICS_ADDRESS=127.0.0.1:0",
             "DBRUN_REQUESTS_PER_SECOND=100",
             "DBRUN_SUBMIT_TIMEOUT=2s",
-            program,
-            "run",
-            "--namespace",
-            namespace,
         ];
+        let command = [program, "run", "--namespace", namespace];
         let mut arguments = vec![assignment];
-        arguments.extend(of_every_test.iter().chain(flags).map(OsString::from));
+        arguments.extend(of_every_test.iter().map(OsString::from));
+        arguments.extend(environment.iter().map(OsString::from));
+        arguments.extend(command.iter().chain(flags).map(OsString::from));
         let folder = Folder::create().expect("a folder can be made");
         let leash = Leash::start(&Launch { name: "operator", program: "env".into(), arguments }, &folder);
         Self { leash: leash.expect("the operator can be started"), _folder: folder }
+    }
+
+    /// What it has logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.leash.log()
+    }
+
+    /// Fails if it has ended on its own.
+    pub fn check(&mut self) -> Result<(), cluster::Error> {
+        self.leash.check()
+    }
+
+    /// Stops it in its tracks (SIGSTOP), as a frozen machine would be, until [`Self::resume`].
+    pub fn pause(&mut self) {
+        self.leash.signal("STOP").expect("the operator runs and can be paused");
+    }
+
+    /// Lets it go on where it was.
+    pub fn resume(&mut self) {
+        self.leash.signal("CONT").expect("the operator is there and can go on");
     }
 
     /// Waits until it has logged this; fails with the end of its log.
