@@ -1,6 +1,7 @@
 //! The test kit.
 
 pub mod cluster;
+pub mod crash;
 pub mod demo;
 pub mod stage;
 pub mod wait;

@@ -1,0 +1,119 @@
+//! The judgement: what is left in the cluster and what people asked for, held against the workspace's own records, object by
+//! object and run by run.
+
+use std::collections::HashMap;
+
+use databricks_run_operator::lifecycle::IdempotencyToken;
+
+use super::asked::{Asked, Ledger, request_of};
+use super::report::Report;
+use super::witness::{Objects, Witness, verdict_of};
+use crate::stage::{RunView, Stage};
+use crate::workspace::RunRecord;
+
+/// Tokens that are known beyond the last serial that was seen: a start that was never seen must be found all the same.
+const BEYOND: i64 = 3;
+
+/// Judges.
+pub(super) async fn judge(stage: &Stage, ledger: &Ledger, witness: &Witness, report: &mut Report) {
+    let runs = stage.databricks.runs();
+    let book = ledger.book().clone();
+    let mut objects = Objects::new();
+    for name in book.keys().filter(|name| witness.objects().contains_key(*name)) {
+        objects.insert(name.clone(), stage.now(name).await);
+    }
+    let serials = witness.serials();
+    let mut owners = HashMap::new();
+    for (name, asked) in &book {
+        let last = serials.get(&asked.uid).copied().unwrap_or(0);
+        for serial in 1..=last + BEYOND {
+            owners.insert(IdempotencyToken::new(&asked.uid, serial).as_str().to_owned(), (name.as_str(), serial));
+        }
+    }
+    report.objects = book.len();
+    report.runs = stage.databricks.runs_started();
+    report.requests = book.values().map(|asked| asked.edit as usize + 1).sum();
+    report.duplicates = duplicates(&runs, &owners);
+    report.orphans =
+        orphans(&runs, &owners, &book.iter().map(|(name, asked)| (name.as_str(), asked)).collect(), &objects);
+    report.wrong = witness.wrong();
+    report.wrong.extend(objects.iter().filter_map(|(name, object)| {
+        let asked = book.get(name)?;
+        let complaint = wrong_about(object, asked, &runs)?;
+        Some(format!("{name}: {complaint}\n{:#}", object.status()))
+    }));
+    let told = |entry: &crate::workspace::Entry| format!("{entry:?}");
+    report.overlaps = stage.databricks.overlaps().iter().map(told).collect();
+    report.late_effects = stage.databricks.requests().iter().filter(|entry| entry.overlaps_abandoned).count();
+    if stage.databricks.violations() > 0 {
+        report.wrong.push("cancel-all was called".to_owned());
+    }
+}
+
+/// Runs beyond the one of each start, and beyond the one of each request.
+fn duplicates(runs: &[RunRecord], owners: &HashMap<String, (&str, i64)>) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut by_token: HashMap<&str, i64> = HashMap::new();
+    let mut by_request: HashMap<(String, u32), i64> = HashMap::new();
+    for run in runs {
+        let Some(token) = run.idempotency_token.as_deref() else {
+            found.push(format!("run {} was started without a token", run.id));
+            continue;
+        };
+        if let Some(other) = by_token.insert(token, run.id) {
+            found.push(format!("runs {other} and {} have the same token", run.id));
+        }
+        let (owner, request) = (owners.get(token), request_of(&run.body));
+        match (owner, request) {
+            (Some((name, _)), Some(request)) if *name == request.0 => {
+                if let Some(other) = by_request.insert(request.clone(), run.id) {
+                    found.push(format!("runs {other} and {} are of the same request: {request:?}", run.id));
+                }
+            }
+            (owner, request) => found.push(format!("run {} is nobody's: {owner:?}, {request:?}", run.id)),
+        }
+    }
+    found
+}
+
+/// Runs that go on although their object is gone or speaks of another.
+fn orphans(
+    runs: &[RunRecord],
+    owners: &HashMap<String, (&str, i64)>,
+    book: &HashMap<&str, &Asked>,
+    objects: &Objects,
+) -> Vec<String> {
+    let is_orphan = |run: &&RunRecord| {
+        let name = run.idempotency_token.as_ref().and_then(|token| owners.get(token)).map(|(name, _)| *name);
+        let Some((name, asked)) = name.and_then(|name| Some((name, book.get(name)?))) else { return true };
+        match objects.get(name) {
+            Some(object) => object.text("runId") != run.id.to_string(),
+            None => !asked.orphan,
+        }
+    };
+    runs.iter().filter(|run| run.active).filter(is_orphan).map(|run| format!("{run:?}")).collect()
+}
+
+/// What an object at rest says that is not so, of its run and of those before.
+fn wrong_about(object: &RunView, asked: &Asked, runs: &[RunRecord]) -> Option<String> {
+    let status = object.0.status.as_ref()?;
+    let find = |id: Option<&String>| {
+        let id = id?.parse::<i64>().ok()?;
+        runs.iter().find(|run| run.id == id)
+    };
+    let Some(run) = find(status.run_id.as_ref()) else { return Some("it has no run".to_owned()) };
+    if object.text("state") != verdict_of(run) {
+        return Some(format!("run {} is {}", run.id, verdict_of(run)));
+    }
+    match request_of(&run.body) {
+        Some((_, edit)) if edit == asked.edit => {}
+        other => return Some(format!("its run is of request {other:?}, and the newest is {}", asked.edit)),
+    }
+    let wrong_before = |attempt: &&databricks_run_operator::api::status::AttemptRecord| {
+        let token = IdempotencyToken::new(&asked.uid, attempt.serial);
+        find(attempt.run_id.as_ref()).is_none_or(|run| {
+            run.idempotency_token.as_deref() != Some(token.as_str()) || attempt.state != verdict_of(run)
+        })
+    };
+    status.attempts.iter().find(wrong_before).map(|attempt| format!("not so: {attempt:?}"))
+}

@@ -1,0 +1,114 @@
+//! The crash test: operator processes with fail points on a real API server and the fake workspace, killed at every named
+//! point and at random times while people create, edit and delete objects and the workspace loses answers. At the end
+//! everything is let finish, and what is in the cluster is held against the workspace's own records.
+//!
+//! Nothing here knows how the operator keeps its promises, only what they are: it watches objects, and counts runs.
+
+mod asked;
+mod judge;
+mod killer;
+mod people;
+mod plan;
+mod report;
+mod weather;
+mod witness;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use self::asked::Ledger;
+use self::killer::Killer;
+use self::people::People;
+use self::plan::{Plan, SERIES};
+pub use self::report::Report;
+use self::witness::Witness;
+use crate::stage::Stage;
+use crate::wait::{TimedOut, try_eventually};
+use crate::workspace;
+
+/// How many times faster than written the fake's runs go.
+const SPEED: u32 = 5;
+
+/// What is played.
+pub struct Options {
+    /// How many processes are killed.
+    pub kills: u32,
+    /// What moves, targets and faults are drawn from. When they come to pass is up to the machine.
+    pub seed: u64,
+    /// The program that is the operator when it is called with `run`.
+    pub program: String,
+    /// Told a line now and then.
+    pub progress: fn(&str),
+}
+
+/// What did not come to an end.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The operator did not bring to an end what was begun, although nothing disturbs it any more.
+    #[error("{0}\nthe log of the last operators:\n{1}")]
+    Unfinished(TimedOut, String),
+}
+
+/// Plays it.
+pub async fn play(options: &Options) -> Result<Report, Failure> {
+    let begun = Instant::now();
+    let stage = crate::cluster::shared().await;
+    let seeded = workspace::Options { seed: options.seed, ..workspace::Options::default() };
+    let stage = Arc::new(Stage::on(stage, "crash", seeded.speed(SPEED)).await);
+    stage.connect().await;
+    let ledger = Arc::new(Ledger::default());
+    let witness = Witness::start(&stage);
+    let mut people = People::start(&stage, &ledger, &witness, options.seed);
+    let mut random = StdRng::seed_from_u64(options.seed.wrapping_add(1));
+    let mut plan = Plan::new();
+    let mut killer = Killer::new(&stage, &witness, options);
+    let mut report = Report::new(options);
+    while report.kills() < options.kills {
+        weather::set(&stage.databricks, &mut random);
+        let companion = plan.is_for_two(&mut random).then(|| killer.start(None));
+        let series = SERIES.min(options.kills - report.kills());
+        // The last of a series is the one that is left in peace first.
+        for _ in 1..series {
+            let target = plan.next(&mut random);
+            report.killed(killer.kill_at(target, &mut random).await);
+        }
+        stage.databricks.clear_faults();
+        let survivor = companion.unwrap_or_else(|| killer.start(None));
+        report.recovered(killer.wait_for_recovery().await.map_err(|late| killer.explain(late))?);
+        report.killed(killer.kill(survivor).await);
+        (options.progress)(&report.progress(begun.elapsed()));
+    }
+    people.stop().await;
+    let last = killer.start(None);
+    let finished = everything_ends(&stage, &ledger, &witness).await;
+    killer.keep(&last);
+    report.last_end(finished.map_err(|late| killer.explain(late))?);
+    judge::judge(&stage, &ledger, &witness, &mut report).await;
+    report.took(begun.elapsed());
+    if !report.is_clean() {
+        report.keep_logs(killer.logs());
+    }
+    Ok(report)
+}
+
+/// Lets everything finish: runs that would go on for ever are told to end, and every object is waited for.
+async fn everything_ends(stage: &Stage, ledger: &Ledger, witness: &Witness) -> Result<std::time::Duration, TimedOut> {
+    let begun = Instant::now();
+    stage.databricks.clear_faults();
+    let mut told = BTreeSet::new();
+    try_eventually("every object to be finished and let go of", async || {
+        for run in stage.databricks.runs().iter().filter(|run| run.active) {
+            if told.insert(run.id) {
+                stage.databricks.finish(run.id);
+            }
+        }
+        let open = ledger.under_way(&witness.objects());
+        if open.is_empty() { Ok(()) } else { Err(open.join("\n")) }
+    })
+    .await?;
+    Ok(begun.elapsed())
+}
