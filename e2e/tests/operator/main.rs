@@ -10,6 +10,7 @@ mod deletion;
 mod deletion_at_scale;
 mod exactly_once;
 mod kubectl;
+mod order;
 mod outage;
 mod repairs;
 mod replacement;

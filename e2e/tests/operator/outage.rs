@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use e2e::stage::Stage;
-use e2e::workspace::{Fault, Kind};
+use e2e::workspace::{Fault, Kind, RetryAfter};
 
 use crate::run_now;
 
-/// How long everything is answered with 503; `E2E_OUTAGE_SECONDS` says otherwise.
+/// How long nothing is answered as it should be; `E2E_OUTAGE_SECONDS` says otherwise, and a long outage has long pauses
+/// between two tries: raise `E2E_DEADLINE_SECONDS` with it.
 const OUTAGE: Duration = Duration::from_secs(15);
 
 fn outage() -> Duration {
@@ -54,4 +55,49 @@ async fn an_outage_at_the_start_of_a_run_delays_it() {
     let run = stage.finished("late").await;
     assert_eq!(run.text("state"), "Succeeded", "{}", stage.story(&run));
     stage.assert_started_once_each(1);
+}
+
+#[tokio::test]
+async fn errors_refusals_and_resets_fail_no_run_and_start_none_twice() {
+    let stage = Stage::set("outage-mixed").await;
+    let (forever, nightly) = (stage.databricks.job("forever").id(), stage.databricks.job("nightly").id());
+    let _operator = stage.operator().await;
+    let live = ["live-1", "live-2", "live-3"];
+    let late = ["late-1", "late-2", "late-3"];
+    let histories: Vec<_> = live.iter().chain(&late).map(|name| stage.history(name)).collect();
+    for name in live {
+        stage.apply(&stage.run(name, run_now(forever))).await;
+        stage.running(name).await;
+    }
+    // Nearly nothing gets through, and of what does the answer is lost.
+    let faults = [
+        Fault::everywhere(Kind::unavailable()).per_mille(400),
+        Fault::everywhere(Kind::throttled(Some(RetryAfter::Seconds(1)))).per_mille(400),
+        Fault::everywhere(Kind::Reset).per_mille(900),
+        Fault::everywhere(Kind::LoseAnswer),
+    ];
+    let faults = faults.map(|fault| stage.databricks.fault(fault));
+    for name in late {
+        stage.apply(&stage.run(name, run_now(nightly))).await;
+    }
+    for run in stage.databricks.runs() {
+        stage.databricks.finish(run.id);
+    }
+    // Not to synchronise: time without an answer is what this test is about.
+    tokio::time::sleep(outage()).await;
+    for fault in &faults[..3] {
+        assert!(stage.databricks.fault_hits(*fault) > 0, "{}", stage.databricks.story());
+    }
+    for history in &histories {
+        for version in history.so_far() {
+            assert_ne!(version.condition("Finished"), "True", "{:#}", version.status());
+            assert_eq!(version.condition("Stalled"), "", "{:#}", version.status());
+        }
+    }
+    stage.databricks.clear_faults();
+    for name in live.iter().chain(&late) {
+        let run = stage.finished(name).await;
+        assert_eq!(run.text("state"), "Succeeded", "{}", stage.story(&run));
+    }
+    stage.assert_started_once_each(live.len() + late.len());
 }
