@@ -1,6 +1,6 @@
 //! Starts operator processes, waits until they come to where they are to die, and kills them there.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,7 +34,7 @@ pub(super) struct Victim {
 }
 
 /// A death.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Death {
     /// The point, if it died at one.
     pub(super) at: Option<&'static str>,
@@ -51,7 +51,7 @@ pub(super) struct Killer {
     program: String,
     started: u32,
     /// The starts that were left open by processes that died, by object and serial.
-    hit: BTreeMap<(String, i64), ()>,
+    hit: BTreeSet<(String, i64)>,
     last: Instant,
     logs: VecDeque<String>,
 }
@@ -64,7 +64,7 @@ impl Killer {
             witness: witness.clone(),
             program: options.program.clone(),
             started: 0,
-            hit: BTreeMap::new(),
+            hit: BTreeSet::new(),
             last: Instant::now(),
             logs: VecDeque::new(),
         }
@@ -113,7 +113,7 @@ impl Killer {
         });
         let left: Vec<_> = left.collect();
         let open = left.len();
-        self.hit.extend(left.into_iter().map(|key| (key, ())));
+        self.hit.extend(left);
         Death { at: None, in_vain: false, open }
     }
 
@@ -127,7 +127,7 @@ impl Killer {
                 let intent = seen.0.status.as_ref()?.intent.as_ref()?;
                 (intent.serial == *serial).then(|| shown(name, seen))
             };
-            match hit.keys().find_map(open) {
+            match hit.iter().find_map(open) {
                 Some(open) => Err(open),
                 None => Ok(()),
             }

@@ -95,11 +95,10 @@ impl Crowd {
             return self.delete(&alive).await;
         }
         if endless.len() > ENDLESS {
-            return if self.random.random_bool(0.6) {
-                self.delete(&endless).await
-            } else {
-                self.finish(&endless, objects)
-            };
+            if self.random.random_bool(0.4) {
+                return self.finish(&endless, objects);
+            }
+            return self.delete(&endless).await;
         }
         match self.random.random_range(0..10) {
             0..5 => self.create().await,

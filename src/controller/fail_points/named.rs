@@ -95,13 +95,11 @@ impl FromStr for FailPoint {
 static ARMED: LazyLock<Option<(FailPoint, u32)>> = LazyLock::new(|| {
     let asked = std::env::var(VARIABLE).ok()?;
     let (name, nth) = asked.split_once(':').unwrap_or((&asked, "1"));
-    match (name.parse(), nth.parse()) {
-        (Ok(point), Ok(nth)) => Some((point, nth)),
-        _ => {
-            eprintln!("{VARIABLE}={asked}: no such fail point; this process stops nowhere");
-            None
-        }
+    let armed = name.parse().ok().zip(nth.parse().ok());
+    if armed.is_none() {
+        eprintln!("{VARIABLE}={asked}: no such fail point; this process stops nowhere");
     }
+    armed
 });
 /// Visits so far.
 static VISITS: AtomicU32 = AtomicU32::new(0);
