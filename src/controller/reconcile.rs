@@ -290,8 +290,10 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
     ) -> Result<Option<RunObject>, StoreError> {
         let metadata = &object.metadata;
         let (uid, version) = (metadata.uid.as_deref(), metadata.resource_version.as_deref());
+        fail_points::of_delete(When::Before, place);
         match self.objects.delete(place, uid.unwrap_or_default(), version.unwrap_or_default()).await {
             Ok(()) => {
+                fail_points::of_delete(When::After, place);
                 self.announce(place, object, std::slice::from_ref(announcement)).await;
                 Ok(None)
             }

@@ -1,13 +1,14 @@
 //! The judgement: what is left in the cluster and what people asked for, held against the workspace's own records, object by
 //! object and run by run.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
+use databricks_run_operator::api::status::AttemptRecord;
 use databricks_run_operator::lifecycle::IdempotencyToken;
 
-use super::asked::{Asked, Ledger, request_of};
+use super::asked::{Asked, Kind, Ledger, request_of};
 use super::report::Report;
-use super::witness::{Objects, Witness, verdict_of};
+use super::witness::{MAX_ATTEMPTS, Objects, Witness, is_so, repairs_told, verdict_of};
 use crate::stage::{RunView, Stage};
 use crate::workspace::RunRecord;
 
@@ -33,15 +34,16 @@ pub(super) async fn judge(stage: &Stage, ledger: &Ledger, witness: &Witness, rep
     report.objects = book.len();
     report.runs = stage.databricks.runs_started();
     report.requests = book.values().map(|asked| asked.edit as usize + 1).sum();
-    report.duplicates = duplicates(&runs, &owners);
-    report.orphans =
-        orphans(&runs, &owners, &book.iter().map(|(name, asked)| (name.as_str(), asked)).collect(), &objects);
+    report.duplicates = duplicates(&runs, &owners, &book);
+    report.repairs = runs.iter().map(|run| run.repairs).sum();
+    report.orphans = orphans(&runs, &owners, &book, &objects);
     report.wrong = witness.wrong();
     report.wrong.extend(objects.iter().filter_map(|(name, object)| {
         let asked = book.get(name)?;
         let complaint = wrong_about(object, asked, &runs)?;
         Some(format!("{name}: {complaint}\n{:#}", object.status()))
     }));
+    report.wrong.extend(vanished(&book, witness));
     let told = |entry: &crate::workspace::Entry| format!("{entry:?}");
     report.overlaps = stage.databricks.overlaps().iter().map(told).collect();
     report.late_effects = stage.databricks.requests().iter().filter(|entry| entry.overlaps_abandoned).count();
@@ -50,11 +52,15 @@ pub(super) async fn judge(stage: &Stage, ledger: &Ledger, witness: &Witness, rep
     }
 }
 
-/// Runs beyond the one of each start, and beyond the one of each request.
-fn duplicates(runs: &[RunRecord], owners: &HashMap<String, (&str, i64)>) -> Vec<String> {
+/// Runs beyond the one of each start, and beyond those that each request may have.
+fn duplicates(
+    runs: &[RunRecord],
+    owners: &HashMap<String, (&str, i64)>,
+    book: &BTreeMap<String, Asked>,
+) -> Vec<String> {
     let mut found = Vec::new();
     let mut by_token: HashMap<&str, i64> = HashMap::new();
-    let mut by_request: HashMap<(String, u32), i64> = HashMap::new();
+    let mut by_request: BTreeMap<(String, u32), Vec<i64>> = BTreeMap::new();
     for run in runs {
         let Some(token) = run.idempotency_token.as_deref() else {
             found.push(format!("run {} was started without a token", run.id));
@@ -63,24 +69,40 @@ fn duplicates(runs: &[RunRecord], owners: &HashMap<String, (&str, i64)>) -> Vec<
         if let Some(other) = by_token.insert(token, run.id) {
             found.push(format!("runs {other} and {} have the same token", run.id));
         }
-        let (owner, request) = (owners.get(token), request_of(&run.body));
-        match (owner, request) {
+        match (owners.get(token), request_of(&run.body)) {
             (Some((name, _)), Some(request)) if *name == request.0 => {
-                if let Some(other) = by_request.insert(request.clone(), run.id) {
-                    found.push(format!("runs {other} and {} are of the same request: {request:?}", run.id));
-                }
+                by_request.entry(request).or_default().push(run.id);
             }
             (owner, request) => found.push(format!("run {} is nobody's: {owner:?}, {request:?}", run.id)),
         }
     }
+    for ((name, edit), runs) in by_request {
+        let may = book.get(&name).map_or(0, |asked| asked.runs_of(edit));
+        if runs.len() > may {
+            found.push(format!("request {edit} of {name} may have {may} runs and has {runs:?}"));
+        }
+    }
     found
+}
+
+/// Objects that are gone although nobody deleted them, or before they were finished.
+fn vanished(book: &BTreeMap<String, Asked>, witness: &Witness) -> Vec<String> {
+    let (objects, gone) = (witness.objects(), witness.gone());
+    let missing = book.iter().filter(|(name, asked)| !asked.deleted && !objects.contains_key(*name));
+    let early = |(name, asked): (&String, &Asked)| match gone.get(name) {
+        Some(last) if asked.may_be_gone() && last.condition("Finished") == "True" => None,
+        last => {
+            Some(format!("{name} is gone and was last seen as {:#}", last.map(RunView::status).unwrap_or_default()))
+        }
+    };
+    missing.filter_map(early).collect()
 }
 
 /// Runs that go on although their object is gone or speaks of another.
 fn orphans(
     runs: &[RunRecord],
     owners: &HashMap<String, (&str, i64)>,
-    book: &HashMap<&str, &Asked>,
+    book: &BTreeMap<String, Asked>,
     objects: &Objects,
 ) -> Vec<String> {
     let is_orphan = |run: &&RunRecord| {
@@ -101,19 +123,37 @@ fn wrong_about(object: &RunView, asked: &Asked, runs: &[RunRecord]) -> Option<St
         let id = id?.parse::<i64>().ok()?;
         runs.iter().find(|run| run.id == id)
     };
-    let Some(run) = find(status.run_id.as_ref()) else { return Some("it has no run".to_owned()) };
-    if object.text("state") != verdict_of(run) {
+    let wrong_before = |past: &&AttemptRecord| {
+        let token = IdempotencyToken::new(&asked.uid, past.serial);
+        match find(past.run_id.as_ref()) {
+            // What was said before a repair was so then.
+            Some(run) if run.repairs == 0 => {
+                let deadline = past.state == "TimedOut" && asked.kind == Kind::Limited;
+                let told = if deadline { "Canceled" } else { past.state.as_str() };
+                run.idempotency_token.as_deref() != Some(token.as_str()) || told != verdict_of(run)
+            }
+            Some(_) => false,
+            None => past.run_id.is_some(),
+        }
+    };
+    if let Some(past) = status.attempts.iter().find(wrong_before) {
+        return Some(format!("not so: {past:?}"));
+    }
+    if object.text("state") == "Suspended" {
+        return None;
+    }
+    let Some(run) = find(status.run_id.as_ref()) else {
+        let stopped = asked.cancel || asked.cancelled.contains(&asked.edit);
+        return (!stopped).then(|| "it has no run".to_owned());
+    };
+    if !is_so(object, run) {
         return Some(format!("run {} is {}", run.id, verdict_of(run)));
     }
-    match request_of(&run.body) {
-        Some((_, edit)) if edit == asked.edit => {}
-        other => return Some(format!("its run is of request {other:?}, and the newest is {}", asked.edit)),
+    if status.attempts.len() < MAX_ATTEMPTS && run.repairs > repairs_told(status, run.id) {
+        return Some(format!("run {} was repaired {} times", run.id, run.repairs));
     }
-    let wrong_before = |attempt: &&databricks_run_operator::api::status::AttemptRecord| {
-        let token = IdempotencyToken::new(&asked.uid, attempt.serial);
-        find(attempt.run_id.as_ref()).is_none_or(|run| {
-            run.idempotency_token.as_deref() != Some(token.as_str()) || attempt.state != verdict_of(run)
-        })
-    };
-    status.attempts.iter().find(wrong_before).map(|attempt| format!("not so: {attempt:?}"))
+    match request_of(&run.body) {
+        Some((_, edit)) if edit == asked.edit => None,
+        other => Some(format!("its run is of request {other:?}, and the newest is {}", asked.edit)),
+    }
 }

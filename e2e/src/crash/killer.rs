@@ -117,15 +117,20 @@ impl Killer {
         Death { at: None, in_vain: false, open }
     }
 
+    /// Whether there is something to take over.
+    pub(super) fn has_left_a_start_open(&self) -> bool {
+        let objects = self.witness.objects();
+        self.hit.iter().any(|(name, serial)| objects.get(name).is_some_and(|seen| is_open(seen, *serial)))
+    }
+
     /// Waits until every start that was hit is settled; how long that took since the last death.
     pub(super) async fn wait_for_recovery(&mut self) -> Result<Duration, TimedOut> {
         let (hit, witness) = (&self.hit, &self.witness);
         try_eventually("every start that was hit to be settled", async || {
             let objects = witness.objects();
             let open = |(name, serial): &(String, i64)| {
-                let seen = objects.get(name)?;
-                let intent = seen.0.status.as_ref()?.intent.as_ref()?;
-                (intent.serial == *serial).then(|| shown(name, seen))
+                let seen = objects.get(name).filter(|seen| is_open(seen, *serial))?;
+                Some(shown(name, seen))
             };
             match hit.iter().find_map(open) {
                 Some(open) => Err(open),
@@ -158,6 +163,12 @@ impl Killer {
     pub(super) fn logs(&self) -> String {
         self.logs.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
     }
+}
+
+/// Whether this start is still open.
+fn is_open(seen: &RunView, serial: i64) -> bool {
+    let intent = seen.0.status.as_ref().and_then(|status| status.intent.as_ref());
+    intent.is_some_and(|intent| intent.serial == serial)
 }
 
 fn shown(name: &str, seen: &RunView) -> String {

@@ -15,7 +15,7 @@ mod witness;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -32,6 +32,8 @@ use crate::workspace;
 
 /// How many times faster than written the fake's runs go.
 const SPEED: u32 = 5;
+/// How long the fake takes for an answer: long enough for two requests to meet.
+const LATENCY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(120));
 
 /// What is played.
 pub struct Options {
@@ -57,8 +59,9 @@ pub enum Failure {
 pub async fn play(options: &Options) -> Result<Report, Failure> {
     let begun = Instant::now();
     let stage = crate::cluster::shared().await;
-    let seeded = workspace::Options { seed: options.seed, ..workspace::Options::default() };
-    let stage = Arc::new(Stage::on(stage, "crash", seeded.speed(SPEED)).await);
+    let mut fake = workspace::Options { seed: options.seed, ..workspace::Options::default() }.speed(SPEED);
+    fake.settings.latency = Some(LATENCY);
+    let stage = Arc::new(Stage::on(stage, "crash", fake).await);
     stage.connect().await;
     let ledger = Arc::new(Ledger::default());
     let witness = Witness::start(&stage);
@@ -73,7 +76,8 @@ pub async fn play(options: &Options) -> Result<Report, Failure> {
         let series = SERIES.min(options.kills - report.kills());
         // The last of a series is the one that is left in peace first.
         for _ in 1..series {
-            let target = plan.next(&mut random);
+            let alone = companion.is_none();
+            let target = plan.next(&mut random, alone && killer.has_left_a_start_open());
             report.killed(killer.kill_at(target, &mut random).await);
         }
         stage.databricks.clear_faults();
@@ -96,18 +100,21 @@ pub async fn play(options: &Options) -> Result<Report, Failure> {
 }
 
 /// Lets everything finish: runs that would go on for ever are told to end, and every object is waited for.
-async fn everything_ends(stage: &Stage, ledger: &Ledger, witness: &Witness) -> Result<std::time::Duration, TimedOut> {
+async fn everything_ends(stage: &Stage, ledger: &Ledger, witness: &Witness) -> Result<Duration, TimedOut> {
     let begun = Instant::now();
     stage.databricks.clear_faults();
     let mut told = BTreeSet::new();
     try_eventually("every object to be finished and let go of", async || {
-        for run in stage.databricks.runs().iter().filter(|run| run.active) {
-            if told.insert(run.id) {
-                stage.databricks.finish(run.id);
+        let objects = witness.objects();
+        // Not those that no object speaks of: they must be found.
+        let named = objects.values().filter_map(|object| object.text("runId").parse::<i64>().ok());
+        for run in named.filter(|run| stage.databricks.run(*run).is_some_and(|run| run.active)) {
+            if told.insert(run) {
+                stage.databricks.finish(run);
             }
         }
-        let open = ledger.under_way(&witness.objects());
-        if open.is_empty() { Ok(()) } else { Err(open.join("\n")) }
+        let open = ledger.under_way(&objects);
+        if open.is_empty() { Ok(()) } else { Err(open.into_values().collect::<Vec<_>>().join("\n")) }
     })
     .await?;
     Ok(begun.elapsed())

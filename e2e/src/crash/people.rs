@@ -5,14 +5,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use databricks_run_operator::api::run::{CANCEL_ANNOTATION, REPAIR_ANNOTATION, RERUN_ANNOTATION};
 use kube::api::DeleteParams;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use super::asked::{Asked, Kind, Ledger};
-use super::witness::{Objects, Witness};
+use super::witness::{Objects, Witness, is_settled};
 use crate::stage::Stage;
 
 /// Requests under way at once.
@@ -20,7 +20,9 @@ const BUSY: usize = 8;
 /// Endless runs at once.
 const ENDLESS: usize = 4;
 /// Objects that are left lying about.
-const KEPT: usize = 24;
+const KEPT: usize = 32;
+/// Repairs that people ask for of one object: fewer than past attempts are remembered.
+const REPAIRS: u32 = 3;
 
 /// The people; they stop when dropped.
 pub(super) struct People {
@@ -74,25 +76,29 @@ impl Crowd {
         }
     }
 
-    /// Requests that the operator has something to do for; an endless run that goes on is none.
+    /// Requests that the operator has something to do for now: an endless run that goes on and a wait for the next attempt
+    /// are none.
     fn busy(&self, objects: &Objects) -> usize {
-        let running = |asked: &Asked, name: &str| {
-            asked.kind == Kind::Endless
-                && !asked.deleted
-                && objects.get(name).is_some_and(|seen| seen.text("state") == "Running")
+        let book = self.ledger.book().clone();
+        let idle = |name: &String| {
+            let (Some(asked), Some(seen)) = (book.get(name), objects.get(name)) else { return false };
+            let waits = seen.0.status.as_ref().is_some_and(|status| status.backoff.is_some());
+            !asked.deleted && (waits || (asked.kind.goes_on() && seen.text("state") == "Running"))
         };
-        let idle = self.ledger.book().iter().filter(|(name, asked)| running(asked, name)).count();
-        self.ledger.under_way(objects).len().saturating_sub(idle)
+        self.ledger.under_way(objects).keys().filter(|name| !idle(name)).count()
     }
 
     async fn make_a_move(&mut self, objects: &Objects) {
         let alive: Vec<(String, Asked)> = {
             let book = self.ledger.book();
-            book.iter().filter(|(_, asked)| !asked.deleted).map(|(name, asked)| (name.clone(), asked.clone())).collect()
+            let there = |(name, asked): &(&String, &Asked)| !asked.deleted && objects.contains_key(*name);
+            book.iter().filter(there).map(|(name, asked)| (name.clone(), asked.clone())).collect()
         };
-        let endless: Vec<_> = alive.iter().filter(|(_, asked)| asked.kind == Kind::Endless).cloned().collect();
-        if alive.len() > KEPT {
-            return self.delete(&alive).await;
+        // What deletes itself is left alone: whoever applies it again makes another object.
+        let steady: Vec<_> = alive.iter().filter(|(_, asked)| asked.kind != Kind::Brief).cloned().collect();
+        let endless: Vec<_> = steady.iter().filter(|(_, asked)| asked.kind.goes_on()).cloned().collect();
+        if steady.len() > KEPT {
+            return self.delete(&steady).await;
         }
         if endless.len() > ENDLESS {
             if self.random.random_bool(0.4) {
@@ -100,12 +106,17 @@ impl Crowd {
             }
             return self.delete(&endless).await;
         }
-        match self.random.random_range(0..10) {
-            0..5 => self.create().await,
-            5..7 => self.edit(&alive).await,
-            7 => self.touch(&alive).await,
-            8 => self.delete(&alive).await,
-            _ => self.finish(&endless, objects),
+        match self.random.random_range(0..24) {
+            0..10 => self.create().await,
+            10..13 => self.edit(&steady).await,
+            13 => self.touch(&steady).await,
+            14..16 => self.delete(&alive).await,
+            16 => self.finish(&endless, objects),
+            17..19 => self.suspend_or_resume(&steady).await,
+            19 => self.cancel(&steady).await,
+            20 => self.command(&steady, RERUN_ANNOTATION).await,
+            21 => self.command(&steady, CANCEL_ANNOTATION).await,
+            _ => self.repair(&steady, objects).await,
         }
     }
 
@@ -116,42 +127,78 @@ impl Crowd {
     async fn create(&mut self) {
         let name = format!("run-{}", self.created);
         self.created += 1;
-        let kind = Kind::ALL[self.random.random_range(0..Kind::ALL.len())];
-        let asked = Asked {
-            uid: String::new(),
-            kind,
-            orphan: kind != Kind::Endless && self.random.random_bool(0.1),
-            edit: 0,
-            generation: 0,
-            deleted: false,
-        };
-        self.apply(&name, asked, None).await;
+        let mut asked = Asked::new(Kind::ALL[self.random.random_range(0..Kind::ALL.len())]);
+        asked.orphan = !asked.kind.goes_on() && self.random.random_bool(0.1);
+        asked.replace = self.random.random_bool(0.3);
+        asked.suspend = asked.kind != Kind::Brief && self.random.random_bool(0.05);
+        self.apply(&name, asked).await;
     }
 
     /// Asks for another run.
-    async fn edit(&mut self, alive: &[(String, Asked)]) {
-        let Some((name, asked)) = self.one_of(alive) else { return };
-        let edit = asked.edit + 1;
-        self.apply(&name, Asked { edit, ..asked }, None).await;
+    async fn edit(&mut self, among: &[(String, Asked)]) {
+        let Some((name, mut asked)) = self.one_of(among) else { return };
+        asked.edit += 1;
+        asked.cancel = false;
+        asked.suspend &= self.random.random_bool(0.5);
+        self.apply(&name, asked).await;
     }
 
     /// Changes what starts no run.
-    async fn touch(&mut self, alive: &[(String, Asked)]) {
-        let Some((name, asked)) = self.one_of(alive) else { return };
-        let bytes = self.random.random_range(0..1000);
-        self.apply(&name, asked, Some(json!({"maxBytes": bytes}))).await;
+    async fn touch(&mut self, among: &[(String, Asked)]) {
+        let Some((name, mut asked)) = self.one_of(among) else { return };
+        asked.bytes = self.random.random_range(0..1000);
+        self.apply(&name, asked).await;
+    }
+
+    async fn suspend_or_resume(&mut self, among: &[(String, Asked)]) {
+        // Whoever is suspended is not left so.
+        let suspended: Vec<_> = among.iter().filter(|(_, asked)| asked.suspend).cloned().collect();
+        let resume = !suspended.is_empty() && self.random.random_bool(0.5);
+        let Some((name, mut asked)) = self.one_of(if resume { &suspended } else { among }) else { return };
+        asked.suspend = !asked.suspend;
+        if asked.suspend {
+            *asked.again.entry(asked.edit).or_default() += 1;
+        }
+        self.apply(&name, asked).await;
+    }
+
+    async fn cancel(&mut self, among: &[(String, Asked)]) {
+        let Some((name, mut asked)) = self.one_of(among) else { return };
+        asked.cancel = true;
+        asked.cancelled.push(asked.edit);
+        self.apply(&name, asked).await;
+    }
+
+    /// Has what failed of a run done again.
+    async fn repair(&mut self, among: &[(String, Asked)], objects: &Objects) {
+        let failed = |(name, asked): &&(String, Asked)| {
+            let told = asked.tokens.get(REPAIR_ANNOTATION).copied().unwrap_or(0);
+            asked.kind.fails_in_parts()
+                && told < REPAIRS
+                && objects.get(name).is_some_and(|seen| is_settled(seen, asked) && seen.text("state") == "Failed")
+        };
+        let failed: Vec<_> = among.iter().filter(failed).cloned().collect();
+        self.command(&failed, REPAIR_ANNOTATION).await;
+    }
+
+    /// Writes a new token into an annotation.
+    async fn command(&mut self, among: &[(String, Asked)], annotation: &'static str) {
+        let Some((name, mut asked)) = self.one_of(among) else { return };
+        let token = asked.tokens.entry(annotation).or_default();
+        *token += 1;
+        let token = token.to_string();
+        match annotation {
+            RERUN_ANNOTATION => *asked.again.entry(asked.edit).or_default() += 1,
+            CANCEL_ANNOTATION => asked.cancelled.push(asked.edit),
+            _ => {}
+        }
+        self.ledger.book().insert(name.clone(), asked);
+        self.stage.annotate(&name, annotation, &token).await;
     }
 
     /// Applies the manifest as it now is, as people do.
-    async fn apply(&mut self, name: &str, mut asked: Asked, output: Option<Value>) {
-        let mut manifest = self.stage.run(name, asked.kind.body(&self.stage.databricks, name, asked.edit));
-        if asked.orphan {
-            manifest["spec"]["deletionPolicy"] = json!("Orphan");
-        }
-        if let Some(output) = output {
-            manifest["spec"]["output"] = output;
-        }
-        let applied = self.stage.apply(&manifest).await;
+    async fn apply(&mut self, name: &str, mut asked: Asked) {
+        let applied = self.stage.apply(&asked.manifest(&self.stage, name)).await;
         asked.uid = applied.metadata.uid.unwrap_or_default();
         asked.generation = applied.metadata.generation.unwrap_or_default();
         self.ledger.book().insert(name.to_owned(), asked);
@@ -162,7 +209,7 @@ impl Crowd {
         if let Some(asked) = self.ledger.book().get_mut(&name) {
             asked.deleted = true;
         }
-        // It cannot be gone: nobody else deletes here.
+        // It may have deleted itself meanwhile.
         let _ = self.stage.runs().delete(&name, &DeleteParams::default()).await;
     }
 

@@ -33,6 +33,31 @@ pub(super) fn is_within_a_start(point: FailPoint) -> bool {
     )
 }
 
+fn is_take_over(target: Target) -> bool {
+    matches!(target, Target::Point(FailPoint::BeforeTakeOver | FailPoint::AfterTakeOver, _))
+}
+
+/// Whether a process comes by so seldom that it must not be waited for twice.
+fn is_rare(point: FailPoint) -> bool {
+    matches!(
+        point,
+        FailPoint::BeforeTakeOver
+            | FailPoint::AfterTakeOver
+            | FailPoint::BeforeBackoff
+            | FailPoint::AfterBackoff
+            | FailPoint::BeforeRead
+            | FailPoint::AfterRead
+            | FailPoint::BeforeRepairIntent
+            | FailPoint::AfterRepairIntent
+            | FailPoint::BeforeRepair
+            | FailPoint::AfterRepair
+            | FailPoint::BeforeRepairId
+            | FailPoint::AfterRepairId
+            | FailPoint::BeforeDelete
+            | FailPoint::AfterDelete
+    )
+}
+
 /// The targets still to come of this round through all of them.
 pub(super) struct Plan {
     round: Vec<Target>,
@@ -44,18 +69,25 @@ impl Plan {
         Self { round: Vec::new(), rounds: 0 }
     }
 
-    pub(super) fn next(&mut self, random: &mut StdRng) -> Target {
+    /// The next target. Nobody waits at a take-over before there is something to take over.
+    pub(super) fn next(&mut self, random: &mut StdRng, may_take_over: bool) -> Target {
         loop {
-            if let Some(target) = self.round.pop() {
-                return target;
+            let fits = |target: &Target| may_take_over || !is_take_over(*target);
+            if let Some(position) = self.round.iter().rposition(fits) {
+                return self.round.remove(position);
             }
-            self.round = self.another_round(random);
+            let mut round = self.another_round(random);
+            round.append(&mut self.round);
+            self.round = round;
         }
     }
 
     fn another_round(&mut self, random: &mut StdRng) -> Vec<Target> {
-        let mut nth = || random.random_range(1..=3);
-        let mut points: Vec<_> = FailPoint::ALL.iter().map(|point| Target::Point(*point, nth())).collect();
+        let mut points = Vec::new();
+        for point in FailPoint::ALL {
+            let nth = if is_rare(*point) { 1 } else { random.random_range(1..=3) };
+            points.push(Target::Point(*point, nth));
+        }
         let mut within: Vec<_> = FailPoint::ALL.iter().filter(|point| is_within_a_start(**point)).collect();
         within.reverse();
         let mut within: Vec<_> = within.into_iter().map(|point| Target::Point(*point, 1)).collect();
@@ -75,6 +107,6 @@ impl Plan {
     /// Whether a series is played by two operators at once.
     #[expect(clippy::unused_self, reason = "it is the plan that says so")]
     pub(super) fn is_for_two(&self, random: &mut StdRng) -> bool {
-        random.random_bool(0.35)
+        random.random_bool(0.4)
     }
 }

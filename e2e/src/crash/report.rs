@@ -34,6 +34,8 @@ pub struct Report {
     pub requests: usize,
     /// Runs that were started.
     pub runs: usize,
+    /// Repairs of runs.
+    pub repairs: usize,
     /// Runs too many.
     pub duplicates: Vec<String>,
     /// Requests of one start that were under way at once.
@@ -127,8 +129,9 @@ impl fmt::Display for Report {
         let rows = [
             ("of these, before the point they were to die at", self.in_vain.to_string()),
             ("objects", self.objects.to_string()),
-            ("runs asked for", self.requests.to_string()),
+            ("requests (edits and creations)", self.requests.to_string()),
             ("runs started", self.runs.to_string()),
+            ("repairs of runs", self.repairs.to_string()),
             ("effects that landed after their sender had died", self.late_effects.to_string()),
             ("longest time to recover", format!("{longest:.1} s")),
             ("from the last kill to the end of everything", format!("{:.1} s", self.last_end.as_secs_f64())),

@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use databricks_run_operator::api::run::{CANCEL_ANNOTATION, REPAIR_ANNOTATION, RERUN_ANNOTATION, RunObject};
+use databricks_run_operator::api::status::{AttemptRecord, DatabricksRunStatus};
 use databricks_run_operator::lifecycle::IdempotencyToken;
 use futures::StreamExt;
 use kube::ResourceExt;
@@ -11,8 +13,14 @@ use kube::runtime::watcher::{Event, watcher};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::asked::Asked;
 use crate::stage::{RunView, Stage};
-use crate::workspace::{Control, RunRecord};
+use crate::workspace::{Control, Millis, RunRecord};
+
+/// Past attempts that an object remembers.
+pub(super) const MAX_ATTEMPTS: usize = 10;
+/// Times in an object are whole seconds, and so is the workspace's clock in its answers.
+const ROUNDED: Millis = 1100;
 
 /// The objects there are, by name.
 pub(super) type Objects = BTreeMap<String, RunView>;
@@ -21,6 +29,8 @@ pub(super) type Objects = BTreeMap<String, RunView>;
 #[derive(Debug, Default)]
 struct Seen {
     objects: Objects,
+    /// Those that are no more, as they were last seen.
+    gone: Objects,
     /// The highest serial of each uid.
     serials: HashMap<String, i64>,
     /// What was said that was not so.
@@ -67,6 +77,11 @@ impl Witness {
         lock(&self.seen).objects.clone()
     }
 
+    /// Those that are no more, as they were last seen.
+    pub(super) fn gone(&self) -> Objects {
+        lock(&self.seen).gone.clone()
+    }
+
     /// The highest serial that was seen of each uid.
     pub(super) fn serials(&self) -> HashMap<String, i64> {
         lock(&self.seen).serials.clone()
@@ -88,11 +103,12 @@ fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
 }
 
 impl Seen {
-    fn take_in(&mut self, event: Event<databricks_run_operator::api::run::RunObject>, databricks: &Control) {
+    fn take_in(&mut self, event: Event<RunObject>, databricks: &Control) {
         match event {
             Event::Init | Event::InitDone => {}
             Event::Delete(object) => {
                 self.objects.remove(&object.name_any());
+                self.gone.insert(object.name_any(), RunView(object));
             }
             Event::Apply(object) | Event::InitApply(object) => {
                 let run = RunView(object);
@@ -118,26 +134,54 @@ impl Seen {
 
 /// What a version of an object says that is not so.
 fn complaint(run: &RunView, uid: &str, serial: i64, databricks: &Control) -> Option<String> {
+    let status = run.0.status.as_ref()?;
     let (state, finished) = (run.text("state"), run.condition("Finished") == "True");
-    let open = run.0.status.as_ref().is_some_and(|status| status.intent.is_some());
     let token = IdempotencyToken::new(uid, serial);
-    let Ok(id) = run.text("runId").parse::<i64>() else {
-        let started = databricks.runs_by_token(token.as_str());
-        return match (finished, started.first()) {
+    let Some(id) = status.run_id.as_ref().and_then(|id| id.parse::<i64>().ok()) else {
+        let past = |record: &RunRecord| {
+            let is_it = |past: &AttemptRecord| past.run_id.as_deref() == Some(record.id.to_string().as_str());
+            status.attempts.iter().any(is_it) || status.attempts.len() >= MAX_ATTEMPTS
+        };
+        let untold = databricks.runs_by_token(token.as_str()).into_iter().find(|record| !past(record));
+        let may_be = state == "Canceled" || (state == "TimedOut" && deadline_of(run).is_some());
+        return match (finished, untold) {
             (true, Some(record)) => Some(format!("finished without a run, and run {} was started for it", record.id)),
-            (true, None) if state != "Canceled" => Some(format!("finished as {state} without a run")),
+            (true, None) if !may_be => Some(format!("finished as {state} without a run")),
             _ => None,
         };
     };
     let Some(record) = databricks.run(id) else { return Some(format!("there is no run {id}")) };
     // While the next is being started, the run that is named is still the one before.
-    if !open && record.idempotency_token.as_deref() != Some(token.as_str()) {
+    if status.intent.is_none() && record.idempotency_token.as_deref() != Some(token.as_str()) {
         return Some(format!("run {id} is not that of serial {serial}"));
     }
-    if !finished {
-        return None;
+    // What is said of a run that was repaired since was said before.
+    let outdated = record.repairs > repairs_told(status, id);
+    (finished && !outdated && !is_so(run, &record)).then(|| format!("finished as {state}, and run {id} is {record:?}"))
+}
+
+/// Repairs of a run that its object tells of.
+pub(super) fn repairs_told(status: &DatabricksRunStatus, run: i64) -> usize {
+    let run = run.to_string();
+    let is_one = |past: &&AttemptRecord| {
+        past.run_id.as_deref() == Some(run.as_str()) && past.followed_by.as_deref() == Some("Repair")
+    };
+    status.attempts.iter().filter(is_one).count()
+}
+
+/// Whether a finished object tells how its run has ended.
+pub(super) fn is_so(object: &RunView, record: &RunRecord) -> bool {
+    let (told, is) = (object.text("state"), verdict_of(record));
+    let in_time = |deadline: Millis| record.ended.is_some_and(|ended| ended - record.started >= deadline - ROUNDED);
+    match deadline_of(object) {
+        Some(deadline) if told == "TimedOut" => is == "Canceled" && in_time(deadline),
+        _ => told == is,
     }
-    (state != verdict_of(&record)).then(|| format!("finished as {state}, and run {id} is {record:?}"))
+}
+
+/// `spec.activeDeadlineSeconds`, in milliseconds.
+fn deadline_of(object: &RunView) -> Option<Millis> {
+    object.0.spec.get("activeDeadlineSeconds")?.as_i64().map(|seconds| seconds * 1000)
 }
 
 /// How a run stands in the workspace, in the words of an object's status.
@@ -152,11 +196,19 @@ pub(super) fn verdict_of(record: &RunRecord) -> &'static str {
     }
 }
 
-/// Whether an object has come to its end for this generation, and nothing holds it.
-pub(super) fn is_settled(run: &RunView, generation: i64) -> bool {
-    let known = run.0.status.as_ref().and_then(|status| status.observed_generation);
-    run.0.metadata.generation >= Some(generation)
-        && known >= Some(generation)
-        && run.condition("Finished") == "True"
+/// Whether an object has come to rest with all that was asked of it, and nothing holds it.
+pub(super) fn is_settled(run: &RunView, asked: &Asked) -> bool {
+    let Some(status) = &run.0.status else { return false };
+    let honoured = |annotation: &str, handled: &Option<String>| {
+        asked.tokens.get(annotation).is_none_or(|token| handled.as_deref() == Some(token.to_string().as_str()))
+    };
+    let commands = honoured(RERUN_ANNOTATION, &status.last_handled_rerun)
+        && honoured(CANCEL_ANNOTATION, &status.last_handled_cancel);
+    let suspended = asked.suspend && run.text("state") == "Suspended";
+    let finished = run.condition("Finished") == "True" && honoured(REPAIR_ANNOTATION, &status.last_handled_repair);
+    run.0.metadata.generation >= Some(asked.generation)
+        && status.observed_generation >= Some(asked.generation)
+        && commands
+        && (suspended || finished)
         && !run.0.is_held()
 }

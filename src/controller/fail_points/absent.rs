@@ -14,3 +14,6 @@ pub(in crate::controller) fn of_mark(_: When, _: &Place, _: &MetadataChange) {}
 
 #[inline]
 pub(in crate::controller) fn of_call(_: When, _: &Place, _: &Effect) {}
+
+#[inline]
+pub(in crate::controller) fn of_delete(_: When, _: &Place) {}

@@ -8,11 +8,11 @@ mod absent;
 mod named;
 
 #[cfg(not(feature = "fail-points"))]
-pub(super) use absent::{of_call, of_mark, of_write};
+pub(super) use absent::{of_call, of_delete, of_mark, of_write};
 #[cfg(feature = "fail-points")]
 pub use named::{ANNOUNCEMENT, FailPoint, VARIABLE};
 #[cfg(feature = "fail-points")]
-pub(super) use named::{of_call, of_mark, of_write};
+pub(super) use named::{of_call, of_delete, of_mark, of_write};
 
 /// On which side of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

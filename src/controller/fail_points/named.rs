@@ -60,6 +60,26 @@ fail_points! {
     BeforeRunId = "before-run-id",
     /// It is recorded.
     AfterRunId = "after-run-id",
+    /// A failed attempt is about to be put among the past ones, and the wait for the next to begin.
+    BeforeBackoff = "before-backoff",
+    /// That is written.
+    AfterBackoff = "after-backoff",
+    /// A failed run is about to be read afresh, before anything more is made of it.
+    BeforeRead = "before-read",
+    /// It was read, if it was answered.
+    AfterRead = "after-read",
+    /// A repair is about to be written ahead.
+    BeforeRepairIntent = "before-repair-intent",
+    /// It is written, and nothing is sent yet.
+    AfterRepairIntent = "after-repair-intent",
+    /// The request for the repair is about to be sent.
+    BeforeRepair = "before-repair",
+    /// It was answered, if it was answered; the answer is not used yet.
+    AfterRepair = "after-repair",
+    /// The repair's id is known and about to be recorded.
+    BeforeRepairId = "before-repair-id",
+    /// It is recorded.
+    AfterRepairId = "after-repair-id",
     /// The cause of a cancellation is about to be written.
     BeforeCancelCause = "before-cancel-cause",
     /// It is written, and nothing is cancelled yet.
@@ -76,6 +96,10 @@ fail_points! {
     BeforeRelease = "before-release",
     /// It is let go of.
     AfterRelease = "after-release",
+    /// A finished object is about to be deleted, for its time is up.
+    BeforeDelete = "before-delete",
+    /// That is told to Kubernetes.
+    AfterDelete = "after-delete",
 }
 
 /// There is no point of this name.
@@ -117,6 +141,13 @@ pub(in crate::controller) fn of_write(when: When, place: &Place, before: &RunObj
         (Some(old), Some(new)) if old.serial == new.serial => return,
         (_, Some(_)) => (FailPoint::BeforeIntent, FailPoint::AfterIntent),
         (Some(_), None) if after.run_id.is_some() => (FailPoint::BeforeRunId, FailPoint::AfterRunId),
+        _ if before.repair.is_none() && after.repair.is_some() => {
+            (FailPoint::BeforeRepairIntent, FailPoint::AfterRepairIntent)
+        }
+        _ if repair_id(before).is_none() && repair_id(after).is_some() => {
+            (FailPoint::BeforeRepairId, FailPoint::AfterRepairId)
+        }
+        _ if before.backoff.is_none() && after.backoff.is_some() => (FailPoint::BeforeBackoff, FailPoint::AfterBackoff),
         _ if before.cancel.is_none() && after.cancel.is_some() => {
             (FailPoint::BeforeCancelCause, FailPoint::AfterCancelCause)
         }
@@ -126,6 +157,10 @@ pub(in crate::controller) fn of_write(when: When, place: &Place, before: &RunObj
         _ => return,
     };
     come_by(when, place, pair);
+}
+
+fn repair_id(status: &DatabricksRunStatus) -> Option<&String> {
+    status.repair.as_ref()?.repair_id.as_ref()
 }
 
 /// A change of the metadata.
@@ -142,9 +177,16 @@ pub(in crate::controller) fn of_call(when: When, place: &Place, effect: &Effect)
     let pair = match effect {
         Effect::Submit { .. } => (FailPoint::BeforeSend, FailPoint::AfterSend),
         Effect::Cancel { .. } => (FailPoint::BeforeCancel, FailPoint::AfterCancel),
+        Effect::ReadRun { .. } => (FailPoint::BeforeRead, FailPoint::AfterRead),
+        Effect::Repair { .. } => (FailPoint::BeforeRepair, FailPoint::AfterRepair),
         _ => return,
     };
     come_by(when, place, pair);
+}
+
+/// The deletion of an object by itself.
+pub(in crate::controller) fn of_delete(when: When, place: &Place) {
+    come_by(when, place, (FailPoint::BeforeDelete, FailPoint::AfterDelete));
 }
 
 fn come_by(when: When, place: &Place, (before, after): (FailPoint, FailPoint)) {
