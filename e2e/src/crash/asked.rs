@@ -32,7 +32,8 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 9] = [
+    /// What is created, as often as it is named.
+    pub(super) const ALL: [Self; 10] = [
         Self::Job,
         Self::OneOff,
         Self::Failing,
@@ -41,6 +42,7 @@ impl Kind {
         Self::Cloudy,
         Self::Flaky,
         Self::Hopeless,
+        Self::Brief,
         Self::Brief,
     ];
 

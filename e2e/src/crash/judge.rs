@@ -7,16 +7,22 @@ use databricks_run_operator::api::status::AttemptRecord;
 use databricks_run_operator::lifecycle::IdempotencyToken;
 
 use super::asked::{Asked, Kind, Ledger, request_of};
+use super::killer::Nap;
 use super::report::Report;
 use super::witness::{MAX_ATTEMPTS, Objects, Witness, is_so, repairs_told, verdict_of};
 use crate::stage::{RunView, Stage};
-use crate::workspace::RunRecord;
+use crate::workspace::{Entry, Millis, RunRecord};
 
 /// Tokens that are known beyond the last serial that was seen: a start that was never seen must be found all the same.
 const BEYOND: i64 = 3;
 
+/// A signal takes a moment.
+const AT_ONCE: Millis = 200;
+/// How long after it was frozen a process may still send what it had decided before.
+const WAKING: Millis = 1000;
+
 /// Judges.
-pub(super) async fn judge(stage: &Stage, ledger: &Ledger, witness: &Witness, report: &mut Report) {
+pub(super) async fn judge(stage: &Stage, ledger: &Ledger, witness: &Witness, naps: &[Nap], report: &mut Report) {
     let runs = stage.databricks.runs();
     let book = ledger.book().clone();
     let mut objects = Objects::new();
@@ -44,12 +50,32 @@ pub(super) async fn judge(stage: &Stage, ledger: &Ledger, witness: &Witness, rep
         Some(format!("{name}: {complaint}\n{:#}", object.status()))
     }));
     report.wrong.extend(vanished(&book, witness));
-    let told = |entry: &crate::workspace::Entry| format!("{entry:?}");
-    report.overlaps = stage.databricks.overlaps().iter().map(told).collect();
-    report.late_effects = stage.databricks.requests().iter().filter(|entry| entry.overlaps_abandoned).count();
+    let requests = stage.databricks.requests();
+    let overlaps = requests.iter().filter(|entry| entry.overlaps);
+    let (of_sleepers, others): (Vec<_>, Vec<_>) = overlaps.partition(|entry| is_a_sleeper_s(entry, &requests, naps));
+    report.overlaps = others.into_iter().map(|entry| format!("{entry:?}")).collect();
+    report.overlaps_of_sleepers = of_sleepers.len();
+    report.naps = naps.len();
+    report.late_effects = requests.iter().filter(|entry| entry.overlaps_abandoned).count();
     if stage.databricks.violations() > 0 {
         report.wrong.push("cancel-all was called".to_owned());
     }
+}
+
+/// Whether two requests met because a process was frozen with one on its way, or between its last look at the clock and
+/// the send. Nothing can prevent that, and the token makes them one run.
+fn is_a_sleeper_s(second: &Entry, requests: &[Entry], naps: &[Nap]) -> bool {
+    let first = requests.iter().filter(|entry| {
+        entry.number < second.number
+            && entry.idempotency_token == second.idempotency_token
+            && entry.answered.is_none_or(|answered| answered >= second.received)
+    });
+    let began: Vec<_> = first.map(|entry| entry.received).collect();
+    naps.iter().any(|nap| {
+        let frozen_under_way = second.received >= nap.from && began.iter().any(|began| *began <= nap.from + AT_ONCE);
+        let sent_on_waking = (nap.to..=nap.to.saturating_add(WAKING)).contains(&second.received);
+        frozen_under_way || sent_on_waking
+    })
 }
 
 /// Runs beyond the one of each start, and beyond those that each request may have.

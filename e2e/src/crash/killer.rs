@@ -15,6 +15,7 @@ use super::witness::Witness;
 use super::{Failure, Options};
 use crate::stage::{OperatorProcess, RunView, Stage};
 use crate::wait::{TimedOut, try_eventually};
+use crate::workspace::Millis;
 
 /// How long a point is waited for. Then the process dies where it is.
 const PATIENCE: Duration = Duration::from_secs(12);
@@ -54,6 +55,14 @@ pub(super) struct Killer {
     hit: BTreeSet<(String, i64)>,
     last: Instant,
     logs: VecDeque<String>,
+    naps: Vec<Nap>,
+}
+
+/// When a process was frozen, on the workspace's clock.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Nap {
+    pub(super) from: Millis,
+    pub(super) to: Millis,
 }
 
 #[expect(clippy::expect_used, reason = "without its processes the test fails")]
@@ -67,6 +76,7 @@ impl Killer {
             hit: BTreeSet::new(),
             last: Instant::now(),
             logs: VecDeque::new(),
+            naps: Vec::new(),
         }
     }
 
@@ -115,6 +125,26 @@ impl Killer {
         let open = left.len();
         self.hit.extend(left);
         Death { at: None, in_vain: false, open }
+    }
+
+    /// Freezes a process wherever it is.
+    pub(super) fn put_to_sleep(&mut self, victim: &mut Victim) {
+        let from = self.stage.databricks.clock().now();
+        victim.process.pause();
+        self.naps.push(Nap { from, to: Millis::MAX });
+    }
+
+    /// Lets it go on.
+    pub(super) fn wake(&mut self, victim: &mut Victim) {
+        victim.process.resume();
+        if let Some(nap) = self.naps.last_mut() {
+            nap.to = self.stage.databricks.clock().now();
+        }
+    }
+
+    /// When processes were frozen.
+    pub(super) fn naps(&self) -> &[Nap] {
+        &self.naps
     }
 
     /// Whether there is something to take over.

@@ -21,9 +21,9 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use self::asked::Ledger;
-use self::killer::Killer;
+use self::killer::{Killer, Victim};
 use self::people::People;
-use self::plan::{Plan, SERIES};
+use self::plan::{Company, Plan, SERIES};
 pub use self::report::Report;
 use self::witness::Witness;
 use crate::stage::Stage;
@@ -72,16 +72,9 @@ pub async fn play(options: &Options) -> Result<Report, Failure> {
     let mut report = Report::new(options);
     while report.kills() < options.kills {
         weather::set(&stage.databricks, &mut random);
-        let companion = plan.is_for_two(&mut random).then(|| killer.start(None));
         let series = SERIES.min(options.kills - report.kills());
-        // The last of a series is the one that is left in peace first.
-        for _ in 1..series {
-            let alone = companion.is_none();
-            let target = plan.next(&mut random, alone && killer.has_left_a_start_open());
-            report.killed(killer.kill_at(target, &mut random).await);
-        }
+        let survivor = one_series(series, &mut plan, &mut killer, &mut random, &mut report).await;
         stage.databricks.clear_faults();
-        let survivor = companion.unwrap_or_else(|| killer.start(None));
         report.recovered(killer.wait_for_recovery().await.map_err(|late| killer.explain(late))?);
         report.killed(killer.kill(survivor).await);
         (options.progress)(&report.progress(begun.elapsed()));
@@ -91,12 +84,46 @@ pub async fn play(options: &Options) -> Result<Report, Failure> {
     let finished = everything_ends(&stage, &ledger, &witness).await;
     killer.keep(&last);
     report.last_end(finished.map_err(|late| killer.explain(late))?);
-    judge::judge(&stage, &ledger, &witness, &mut report).await;
+    judge::judge(&stage, &ledger, &witness, killer.naps(), &mut report).await;
     report.took(begun.elapsed());
     if !report.is_clean() {
         report.keep_logs(killer.logs());
     }
     Ok(report)
+}
+
+/// Kills all of a series but the last, which is left in peace first; that one.
+async fn one_series(
+    kills: u32,
+    plan: &mut Plan,
+    killer: &mut Killer,
+    random: &mut StdRng,
+    report: &mut Report,
+) -> Victim {
+    let company = plan.company(random);
+    let mut companion = (company != Company::Alone).then(|| killer.start(None));
+    let mut asleep = false;
+    for turn in 1..kills {
+        if let Some(companion) = companion.as_mut().filter(|_| company == Company::Sleeper && turn == 2) {
+            killer.put_to_sleep(companion);
+            asleep = true;
+        }
+        let alone = companion.is_none() || asleep;
+        let target = plan.next(random, alone && killer.has_left_a_start_open());
+        let death = killer.kill_at(target, random).await;
+        if death.in_vain {
+            plan.again(target);
+        }
+        report.killed(death);
+    }
+    match companion {
+        Some(mut sleeper) if asleep => {
+            killer.wake(&mut sleeper);
+            sleeper
+        }
+        Some(companion) => companion,
+        None => killer.start(None),
+    }
 }
 
 /// Lets everything finish: runs that would go on for ever are told to end, and every object is waited for.

@@ -20,6 +20,17 @@ pub(super) enum Target {
     Anywhere,
 }
 
+/// Who is there beside the processes that die.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Company {
+    /// Nobody.
+    Alone,
+    /// Another operator.
+    Pair,
+    /// Another that is frozen after a while and wakes up with an old view when all is over.
+    Sleeper,
+}
+
 /// Whether a process that dies here may leave a start in doubt: those come twice as often.
 pub(super) fn is_within_a_start(point: FailPoint) -> bool {
     matches!(
@@ -104,9 +115,18 @@ impl Plan {
         points
     }
 
-    /// Whether a series is played by two operators at once.
+    /// Puts a target that nobody came to back, for later.
+    pub(super) fn again(&mut self, target: Target) {
+        self.round.insert(0, target);
+    }
+
+    /// Who else plays in a series.
     #[expect(clippy::unused_self, reason = "it is the plan that says so")]
-    pub(super) fn is_for_two(&self, random: &mut StdRng) -> bool {
-        random.random_bool(0.4)
+    pub(super) fn company(&self, random: &mut StdRng) -> Company {
+        match random.random_range(0..10) {
+            0..6 => Company::Alone,
+            6..8 => Company::Pair,
+            _ => Company::Sleeper,
+        }
     }
 }

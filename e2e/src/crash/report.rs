@@ -40,6 +40,10 @@ pub struct Report {
     pub duplicates: Vec<String>,
     /// Requests of one start that were under way at once.
     pub overlaps: Vec<String>,
+    /// Processes that were frozen and woke up again.
+    pub naps: usize,
+    /// Requests of one start that met because a process was frozen at the send; one run all the same.
+    pub overlaps_of_sleepers: usize,
     /// Requests that arrived while the effect of one whose client was dead was still to come; no fault of anybody's.
     pub late_effects: usize,
     /// Runs that nobody speaks of.
@@ -133,6 +137,8 @@ impl fmt::Display for Report {
             ("runs started", self.runs.to_string()),
             ("repairs of runs", self.repairs.to_string()),
             ("effects that landed after their sender had died", self.late_effects.to_string()),
+            ("processes frozen for a while beside others", self.naps.to_string()),
+            ("overlapping POSTs of one frozen at the send", self.overlaps_of_sleepers.to_string()),
             ("longest time to recover", format!("{longest:.1} s")),
             ("from the last kill to the end of everything", format!("{:.1} s", self.last_end.as_secs_f64())),
             ("duplicates", self.duplicates.len().to_string()),
