@@ -8,8 +8,8 @@ use databricks_run_operator::cli::RunArgs;
 use e2e::crash::{Options, play};
 
 /// Kills operator processes with SIGKILL, at every named point between two steps and at random times, on a real Kubernetes API
-/// server and a fake Databricks workspace, while objects are created, edited and deleted and the workspace loses answers. Ends
-/// with 0 only if no run was started twice, no two requests of one start were under way at once, no run was left behind and no
+/// server and a fake Databricks workspace, while objects are created, edited, suspended, cancelled, repaired and deleted and the
+/// workspace loses answers. Ends with 0 only if no run was started twice, no two requests of one start were under way at once, no run was left behind and no
 /// object ever told a wrong verdict. About three seconds a kill; needs Go 1.26 or newer the first time.
 #[derive(Parser)]
 #[command(name = "cargo crash-test", args_conflicts_with_subcommands = true)]
