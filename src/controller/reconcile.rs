@@ -91,9 +91,11 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
 
     /// The object is no more. Nothing of it is followed; a run that was started but could not be recorded is stopped.
     pub async fn gone(&self, place: &Place) {
-        self.remote.forget(place);
-        let Some(entry) = self.memories.drop(place) else { return };
+        let entry = self.memories.of(place);
+        // First a look that is under way ends: it would have the run followed once more, and for ever.
         let entry = entry.lock().await;
+        self.remote.forget(place);
+        self.memories.drop(place);
         if let Some((pin, run)) = entry.memory.left_behind() {
             tracing::warn!(object = %place, run_id = %run, "the object vanished while its run was being started; the run is cancelled");
             if let Err(error) = self.remote.cancel(&place.namespace, &pin, run).await {
@@ -120,10 +122,13 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
                 step
             };
             match step {
-                Step::DeleteSelf(announcement) => match self.delete(place, entry, &object, &announcement).await? {
-                    Some(newer) => object = newer,
-                    None => return Ok(Next::OnChange),
-                },
+                Step::DeleteSelf(announcement) => {
+                    let Some(newer) = self.delete(place, entry, &object, &announcement).await? else {
+                        self.remote.forget(place);
+                        return Ok(Next::OnChange);
+                    };
+                    object = newer;
+                }
                 Step::Record(change) => object = self.record(place, entry, &object, &change).await?,
                 Step::Mark(change) => object = self.mark(place, entry, &object, &change).await?,
                 Step::Remote(_) if called || self.stopping.load(Ordering::SeqCst) => {
