@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::ports::Place;
 use crate::api::run::RunObject;
-use crate::lifecycle::Memory;
+use crate::lifecycle::{Announcement, Memory};
 
 /// One object's.
 #[derive(Debug, Default)]
@@ -17,6 +17,8 @@ pub(super) struct Entry {
     pub(super) memory: Memory,
     /// The object as our last write returned it, until the watch has caught up.
     written: Option<RunObject>,
+    /// What was told before the object is let go of: a release that fails is repeated, what it tells is not.
+    pub(super) told: Vec<Announcement>,
     /// The generation whose unreadable spec was told of.
     pub(super) unreadable_told: Option<i64>,
 }

@@ -270,14 +270,17 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
         change: &MetadataChange,
     ) -> Result<RunObject, StoreError> {
         let Some(patch) = metadata_patch(object, change) else { return Ok(object.clone()) };
+        if let MetadataChange::Release { announce } = change {
+            // Told first: once the object is gone, nobody would come back to tell.
+            let news: Vec<_> = announce.iter().filter(|it| !entry.told.contains(it)).cloned().collect();
+            self.announce(place, object, &news).await;
+            entry.told.extend(news);
+        }
         fail_points::of_mark(When::Before, place, change);
         match self.objects.patch_metadata(place, &patch).await {
             Ok(written) => {
                 fail_points::of_mark(When::After, place, change);
                 entry.wrote(&written);
-                if let MetadataChange::Release { announce } = change {
-                    self.announce(place, &written, announce).await;
-                }
                 Ok(written)
             }
             Err(StoreError::Conflict) => self.reread(place, entry).await,
