@@ -112,7 +112,10 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
 
     async fn steps(&self, place: &Place, entry: &mut Entry, mut object: RunObject) -> Result<Next, StoreError> {
         let mut called = false;
+        // When the object was surely the newest there is; what was watched may be as old as it likes.
+        let mut newest_at = None;
         for _ in 0..MAX_STEPS {
+            let (before, version) = (self.clock.now().mono, object.metadata.resource_version.clone());
             let seen_reading;
             let step = {
                 let looked = Looked::at(&object);
@@ -134,6 +137,11 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
                 Step::Remote(_) if called || self.stopping.load(Ordering::SeqCst) => {
                     return Ok(if called { Next::Now } else { Next::OnChange });
                 }
+                Step::Remote(Effect::Submit { .. }) if !self.is_fresh(newest_at) => {
+                    // Another process may have taken the start over meanwhile.
+                    object = self.reread(place, entry).await?;
+                    newest_at = Some(before);
+                }
                 Step::Remote(effect) => {
                     called = true;
                     self.call(place, entry, &object, &effect).await;
@@ -146,9 +154,19 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
                     return Ok(wait.map_or(Next::OnChange, Next::After));
                 }
             }
+            if object.metadata.resource_version != version {
+                newest_at = Some(before);
+            }
             self.follow(place, &object);
         }
         Ok(Next::After(BREATH))
+    }
+
+    /// Whether what was the newest at this time is new enough to send a start: whoever takes it over waits that long, and
+    /// one deadline more, before it sends.
+    fn is_fresh(&self, newest_at: Option<Duration>) -> bool {
+        let age = newest_at.map(|at| self.clock.now().mono.saturating_sub(at));
+        age.is_some_and(|age| age < self.settings.fresh_view())
     }
 
     fn decide(&self, place: &Place, entry: &mut Entry, looked: &Looked<'_>) -> (Step, Option<u64>) {

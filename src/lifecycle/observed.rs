@@ -62,6 +62,21 @@ pub struct Settings {
     pub ttl_keep_keys: Vec<String>,
 }
 
+impl Settings {
+    /// A start is sent only on a view of the object that was the newest so short a time ago.
+    #[must_use]
+    pub fn fresh_view(&self) -> Duration {
+        self.submit_timeout / 4
+    }
+
+    /// After this time no POST of a process that has been taken over is on its way any more: it was sent on a view that
+    /// was fresh, and has ended by its deadline.
+    #[must_use]
+    pub fn others_have_ended(&self) -> Duration {
+        self.submit_timeout + self.fresh_view()
+    }
+}
+
 /// The object, as far as decisions need it.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {

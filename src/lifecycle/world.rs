@@ -26,6 +26,8 @@ use crate::databricks::model::Run;
 
 /// Deadline of the POST in tests.
 pub(crate) const POST: Duration = Duration::from_secs(30);
+/// How long a start that another process may have sent is waited out in tests: a deadline, and the age of a fresh view.
+pub(crate) const WAITED_OUT: Duration = Duration::from_millis(37_500);
 /// Deadline of a deletion in tests.
 pub(crate) const DELETION: Duration = Duration::from_mins(4);
 

@@ -81,7 +81,7 @@ fn open(seen: &Observed<'_>, intent: &Intent, memory: &IntentMemory, now: Now) -
         return take_over(seen, memory, now);
     }
     if memory.inherited
-        && let Some(wait) = remaining(memory.unchanged_since, seen.settings.submit_timeout, now)
+        && let Some(wait) = remaining(memory.unchanged_since, seen.settings.others_have_ended(), now)
     {
         // The last POST of the process that held it before has ended by then: two of one token never overlap.
         return Step::Wait(Some(wait));

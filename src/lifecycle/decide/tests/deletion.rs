@@ -8,7 +8,7 @@ use crate::databricks::ids::RunId;
 use crate::lifecycle::WorkspaceView;
 use crate::lifecycle::fixtures::{pin, run};
 use crate::lifecycle::step::{Effect, EventReason, MetadataChange, Severity, Step};
-use crate::lifecycle::world::{DELETION, POST, Rest, World, no_answer, not_found, refused, unavailable};
+use crate::lifecycle::world::{DELETION, POST, Rest, WAITED_OUT, World, no_answer, not_found, refused, unavailable};
 
 /// Plays on, with this answer to every cancellation, until the object is gone; tells how many there were.
 fn cancelled_until_gone(world: &mut World, answer: &Result<(), Error>) -> u32 {
@@ -235,7 +235,7 @@ fn another_s_start_is_taken_over_and_resolved_before_the_object_goes() {
     assert_eq!(world.settles(), Some(POST * 3));
     world.passes(POST * 3);
     world.settles();
-    world.passes(POST);
+    world.passes(WAITED_OUT);
     world.starts(7);
     world.cancels(Ok(()));
     world.polls(run(7).ended("TERMINATED", "CANCELED"));

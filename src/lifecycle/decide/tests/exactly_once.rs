@@ -7,7 +7,7 @@ use crate::databricks::error::{ApiError, CredentialsError, Error};
 use crate::databricks::ids::{JobId, RunId};
 use crate::lifecycle::fixtures::run;
 use crate::lifecycle::step::{Effect, EventReason, FoundRun, MetadataChange, Outcome, RunTarget, Step};
-use crate::lifecycle::world::{POST, Rest, World, no_answer, not_connected, refused, unavailable};
+use crate::lifecycle::world::{POST, Rest, WAITED_OUT, World, no_answer, not_connected, refused, unavailable};
 
 fn body_and_token(effect: &Effect) -> (&str, &str) {
     match effect {
@@ -34,7 +34,7 @@ fn taken_over() -> World {
     world.settles();
     world.passes(POST * 3);
     world.settles();
-    world.passes(POST);
+    world.passes(WAITED_OUT);
     world
 }
 
@@ -138,7 +138,7 @@ fn a_crash_after_the_request_repeats_it_with_the_same_token_and_the_run_is_found
     world.settles();
     world.passes(POST * 3);
     world.settles();
-    world.passes(POST);
+    world.passes(WAITED_OUT);
     let repeated = world.starts(7);
     assert_eq!(body_and_token(&repeated), body_and_token(&sent));
     world.ends(run(7).ended("TERMINATED", "SUCCESS"));
@@ -152,9 +152,9 @@ fn another_s_start_is_taken_over_after_three_deadlines_and_sent_after_one_more()
     let (mut world, _) = died_after_the_request();
     assert_eq!(world.settles(), Some(POST * 3));
     world.passes(POST * 3);
-    assert_eq!(world.settles(), Some(POST), "it has written itself in as holder");
+    assert_eq!(world.settles(), Some(WAITED_OUT), "it has written itself in as holder");
     assert_eq!(world.status.intent.as_ref().unwrap().holder, "one+");
-    world.passes(POST);
+    world.passes(WAITED_OUT);
     assert!(matches!(world.asks(), Effect::Submit { .. }));
 }
 
@@ -180,8 +180,8 @@ fn an_intent_that_this_memory_has_not_written_may_have_been_sent() {
     let mut world = World::of_a_job();
     world.asks();
     world.memory = crate::lifecycle::Memory::default();
-    assert_eq!(world.settles(), Some(POST), "our own name is in it, but what was sent is forgotten");
-    world.passes(POST);
+    assert_eq!(world.settles(), Some(WAITED_OUT), "our own name is in it, but what was sent is forgotten");
+    world.passes(WAITED_OUT);
     world.submits(Err(refused()));
     assert!(matches!(world.asks(), Effect::FindRun { .. }));
 }
