@@ -13,7 +13,7 @@ use super::perform::perform;
 use super::ports::{Clock, Objects, Pace, Place, Remote, StoreError};
 use super::record::{metadata_patch, status_patch};
 use crate::api::conditions::Reason;
-use crate::api::run::RunObject;
+use crate::api::run::{RunObject, START_ANNOTATION};
 use crate::lifecycle::{
     Announcement, Change, Effect, EventReason, MetadataChange, Observed, Phase, Settings, Severity, Step,
     WorkspaceView, begin, decide, settle, verdict,
@@ -299,6 +299,11 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
             Ok(written) => {
                 fail_points::of_mark(When::After, place, change);
                 entry.wrote(&written);
+                if let MetadataChange::Hold { serial } = change
+                    && object.annotation(START_ANNOTATION) != written.annotation(START_ANNOTATION)
+                {
+                    entry.memory.marked(*serial);
+                }
                 Ok(written)
             }
             Err(StoreError::Conflict) => self.reread(place, entry).await,

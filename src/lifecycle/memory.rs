@@ -38,8 +38,12 @@ pub struct Memory {
     pub reads: Failures,
     /// Of the repair in the status.
     pub repair: Option<RepairMemory>,
-    /// The serial of the intent that this process wrote last.
+    /// The serial of the start mark that this process wrote last; forgotten when the status is wiped.
+    marked: Option<i64>,
+    /// The serial of the intent that this process wrote last, under its own mark: nobody can have sent it before.
     intent_written: Option<i64>,
+    /// The highest serial that was seen in the status.
+    highest_serial: i64,
     /// The repair that this process wrote ahead last: of which run, and which.
     repair_written: Option<(RunId, i32)>,
 }
@@ -230,12 +234,26 @@ impl Memory {
         if !written.tasks.is_empty() {
             self.tasks_written = Some(now.mono);
         }
-        if let Some(intent) = &written.intent {
+        if let Some(intent) = written.intent.as_ref().filter(|intent| self.marked == Some(intent.serial)) {
             self.intent_written = Some(intent.serial);
         }
         if let Some((run, repair)) = repair_of(written) {
             self.repair_written = Some((run, repair.n));
         }
+    }
+
+    /// Takes note that the start mark of this serial was written.
+    pub fn marked(&mut self, serial: i64) {
+        self.marked = Some(serial);
+    }
+
+    /// Takes note when the status has been wiped: the intent that is written next carries a serial that was used before.
+    fn notice_wiping(&mut self, status: &DatabricksRunStatus) {
+        let serial = status.serial.unwrap_or(0);
+        if serial < self.highest_serial {
+            (self.marked, self.intent_written) = (None, None);
+        }
+        self.highest_serial = serial;
     }
 
     /// What has to be cancelled when the object has vanished altogether, finalizer or not.
@@ -286,6 +304,7 @@ impl Memory {
         if subject.deletion.is_some() {
             self.deletion_seen.get_or_insert(now.mono);
         }
+        self.notice_wiping(subject.status);
         self.notice_settled(subject.status);
         self.notice_repair(subject.status, now);
         let names = |run: RunId| subject.status.run_id.as_deref() == Some(run.to_string().as_str());

@@ -166,6 +166,9 @@ impl World {
                 let mark = format!("{}/{serial}", self.uid);
                 assert!(!self.held || self.start_mark.as_ref() != Some(&mark), "a write that changes nothing");
                 assert!(self.deletion.is_none(), "no finalizer can be put on an object that is being deleted");
+                if self.start_mark.as_ref() != Some(&mark) {
+                    self.memory.marked(serial);
+                }
                 (self.held, self.start_mark) = (true, Some(mark));
             }
             Step::Mark(MetadataChange::Release { announce }) => {

@@ -4,7 +4,7 @@ use crate::api::conditions::Reason;
 use crate::api::status::DatabricksRunStatus;
 use crate::lifecycle::fixtures::run;
 use crate::lifecycle::step::{Effect, EventReason, MetadataChange, Step};
-use crate::lifecycle::world::World;
+use crate::lifecycle::world::{WAITED_OUT, World, refused};
 
 fn copied() -> World {
     let mut world = World::of_a_job();
@@ -55,6 +55,9 @@ fn the_remedy_survives_a_crash_between_any_two_writes() {
     let mark = world.decides();
     world.write(mark);
     world.crashes();
+    // Who finds a mark that it did not write cannot know that nothing was sent under it.
+    assert_eq!(world.settles(), Some(WAITED_OUT));
+    world.passes(WAITED_OUT);
     assert!(matches!(world.asks(), Effect::Submit { .. }));
 }
 
@@ -85,9 +88,24 @@ fn a_lost_status_uses_its_serial_again_so_that_the_run_there_is_is_returned() {
     world.settles();
     world.status = DatabricksRunStatus::default();
     world.crashes();
+    assert_eq!(world.settles(), Some(WAITED_OUT), "a request of the same token may be on its way");
+    world.passes(WAITED_OUT);
     assert_eq!(world.starts(7), sent);
     world.settles();
     assert_eq!(world.status.run_id.as_deref(), Some("7"));
+}
+
+#[test]
+fn after_a_lost_status_a_refusal_does_not_mean_that_there_is_no_run() {
+    let mut world = World::of_a_job();
+    world.starts(7);
+    world.settles();
+    world.status = DatabricksRunStatus::default();
+    assert_eq!(world.settles(), Some(WAITED_OUT), "a request of the same token may be on its way");
+    world.passes(WAITED_OUT);
+    world.submits(Err(refused()));
+    world.rests();
+    assert_eq!(world.reason(), Reason::SubmitUnresolved.as_str());
 }
 
 #[test]
@@ -111,6 +129,8 @@ fn after_a_lost_status_the_serial_goes_on_from_the_mark() {
     }
     world.status = DatabricksRunStatus::default();
     world.crashes();
+    world.settles();
+    world.passes(WAITED_OUT);
     assert!(matches!(world.starts(2), Effect::Submit { serial: 2, .. }));
     world.ends(run(2).ended("TERMINATED", "SUCCESS"));
     world.settles();
