@@ -1,11 +1,13 @@
 //! A run has failed and another attempt follows. Until then the run is still followed: a person may repair it, and then it
 //! is that run that counts. When the wait is over it is read afresh, and only if it is still failed is anything started.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
 use super::close::begin_anew;
+use super::live::Believed;
 use super::start::{Plan, in_time, prepare, stuck_by_version};
 use super::{Step, finish, hold, live, pinned, read_now, reconciling, record, repair, shorter};
 use crate::api::conditions::{Reason, State};
@@ -13,7 +15,7 @@ use crate::api::status::{Backoff, DatabricksRunStatus, NextAttempt};
 use crate::databricks::ids::RunId;
 use crate::lifecycle::control::{Asked, Reaction, Stage};
 use crate::lifecycle::deadlines::{self, Deadline};
-use crate::lifecycle::observed::{Now, Observed, stamp};
+use crate::lifecycle::observed::{Now, Observed, Reading, stamp};
 use crate::lifecycle::report::{Standing, current_message, report};
 use crate::lifecycle::request::{FollowedBy, Request, Wish, accepted, begin, next_attempt, past, remember};
 use crate::lifecycle::step::{Announcement, EventReason};
@@ -102,10 +104,16 @@ pub(super) fn decide(seen: &Observed<'_>, run: RunId, now: Now) -> Step {
         Ok(fresh) => fresh,
         Err(step) => return in_time(*step, deadline),
     };
-    match look(fresh.run.state.as_ref(), fresh.run.status.as_ref()) {
-        Look::Ended(verdict) if !verdict.succeeded() => {}
-        Look::Ended(verdict) => return finish::decide(seen, pin, &fresh.run, verdict, now),
-        _ => return come_back_to_life(seen, &fresh.run, now).unwrap_or(Step::Wait(Some(Duration::from_secs(10)))),
+    let read_at = seen.memory.fresh.as_ref().map_or(now.mono, |fresh| fresh.at);
+    let reading = Reading { run: Some(Arc::clone(&fresh.run)), read_at, ..Reading::default() };
+    match live::believed(seen, run, &reading, &fresh.run) {
+        Believed::Ended(verdict) if !verdict.succeeded() => {}
+        Believed::Ended(verdict) => return finish::decide(seen, pin, &fresh.run, verdict, now),
+        Believed::Active(_) => {
+            return come_back_to_life(seen, &fresh.run, now).unwrap_or(Step::Wait(Some(Duration::from_secs(10))));
+        }
+        // An end without a result, or one that only half of the answer knows of, was doubted before and is again.
+        Believed::NotYet(wait) => return in_time(Step::Wait(Some(wait)), deadline),
     }
     let request = seen.subject.spec.ok().and_then(|spec| Some((spec, Request::of(spec)?)));
     let Some((spec, request)) = request else {

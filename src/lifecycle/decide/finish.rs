@@ -121,10 +121,8 @@ pub(super) fn as_last_attempt(seen: &Observed<'_>, why: &str, now: Now) -> Step 
     let last = if next.attempts.is_empty() { AttemptRecord::default() } else { next.attempts.remove(0) };
     let of = |word: &str| State::ALL.iter().find(|state| state.as_str() == word).copied();
     let reason = Reason::ALL.iter().find(|reason| reason.as_str() == last.reason).copied();
-    let verdict = Verdict {
-        state: of(&last.state).filter(|state| *state != State::Succeeded).unwrap_or(State::Failed),
-        reason: reason.unwrap_or(Reason::RunFailed),
-    };
+    let verdict =
+        Verdict { state: of(&last.state).unwrap_or(State::Failed), reason: reason.unwrap_or(Reason::RunFailed) };
     next.completion_time = last.completion_time;
     let message = format!("{} ({why})", last.message.unwrap_or_default());
     let run = next.run_id.as_ref().and_then(|run| run.parse().ok());

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::api::conditions::Reason;
 use crate::api::status::CancelCause;
 use crate::databricks::ids::{RepairId, RunId};
 use crate::databricks::model::{RepairHistoryItem, Run};
@@ -211,6 +212,35 @@ fn a_person_s_repair_of_a_finished_run_is_honoured_once() {
     }
     assert_eq!(world.settles(), None);
     assert_eq!(world.state(), "Failed");
+}
+
+#[test]
+fn a_run_that_ended_without_a_result_can_be_repaired_too() {
+    let mut world = World::live(7);
+    let ended = || run(7).ended("TERMINATED", "");
+    world.polls(ended());
+    world.settles();
+    world.passes(Duration::from_mins(5));
+    world.ends(ended());
+    world.settles();
+    assert_eq!(world.reason(), Reason::ResultMissing.as_str());
+    world.repair = Some("please".to_owned());
+    world.reads_run(ended());
+    let effect = world.asks();
+    assert!(matches!(effect, Effect::Repair { .. }), "{effect:?}");
+}
+
+#[test]
+fn a_success_stays_one_when_its_repair_comes_to_nothing() {
+    let mut world = World::live(7);
+    world.ends(run(7).ended("TERMINATED", "SUCCESS_WITH_FAILURES"));
+    world.settles();
+    world.repair = Some("please".to_owned());
+    world.reads_run(run(7).ended("TERMINATED", "SUCCESS_WITH_FAILURES"));
+    // A person thinks better of it before anything is sent.
+    world.edits(|spec| spec.cancel = true);
+    world.settles();
+    assert_eq!((world.state(), world.reason()), ("Succeeded", Reason::RunSucceededWithFailures.as_str()));
 }
 
 #[test]
