@@ -26,3 +26,4 @@ mod workspaces;
 
 pub use operate::{OperateError, Options, Pulse, operate};
 pub use reconcile::{Next, Reconciler, after_failure};
+pub use watch::{strip, what_matters};

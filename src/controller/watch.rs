@@ -92,7 +92,7 @@ where
 }
 
 /// Leaves out what is never read: more than half of an object.
-fn strip(object: &mut RunObject, keep_keys: &[String]) {
+pub fn strip(object: &mut RunObject, keep_keys: &[String]) {
     object.metadata.managed_fields = None;
     if let Some(annotations) = &mut object.metadata.annotations {
         annotations.retain(|name, _| OURS.contains(&name.as_str()) || is_mark(name, keep_keys));
@@ -103,8 +103,8 @@ fn strip(object: &mut RunObject, keep_keys: &[String]) {
 const OURS: [&str; 4] = [RERUN_ANNOTATION, CANCEL_ANNOTATION, REPAIR_ANNOTATION, START_ANNOTATION];
 
 /// What of an object calls for a look. Its status does not, for we wrote it; unless somebody has wiped it.
-#[expect(clippy::unnecessary_wraps, reason = "the shape a predicate has")]
-fn what_matters(object: &RunObject, keep_keys: &[String]) -> Option<u64> {
+#[must_use]
+pub fn what_matters(object: &RunObject, keep_keys: &[String]) -> Option<u64> {
     let metadata = &object.metadata;
     let mut hash = DefaultHasher::new();
     metadata.uid.hash(&mut hash);
@@ -116,7 +116,7 @@ fn what_matters(object: &RunObject, keep_keys: &[String]) -> Option<u64> {
     }
     // Whoever takes the mark of a tool off wants the object to go when its time is up, which may be now.
     kept_by(metadata, keep_keys).hash(&mut hash);
-    object.status.as_ref().is_some_and(|status| status.run_key.is_some()).hash(&mut hash);
+    object.status.as_ref().is_some_and(|status| status.observed_generation >= Some(0)).hash(&mut hash);
     Some(hash.finish())
 }
 
@@ -149,15 +149,19 @@ mod tests {
 
     #[test]
     fn our_own_status_writes_call_for_no_look_and_commands_and_wiping_do() {
-        let begun = json!({"runKey": "v1:0"});
+        let begun = json!({"observedGeneration": 1, "runKey": "v1:0"});
         let hash = what_matters(&object(json!({"uid": "u", "generation": 1}), begun.clone()), &[]);
-        let written = json!({"runKey": "v1:1", "runId": "1"});
+        let written = json!({"observedGeneration": 1, "runKey": "v1:1", "runId": "1"});
         assert_eq!(
             what_matters(&object(json!({"uid": "u", "generation": 1, "labels": {"a": "b"}}), written), &[]),
             hash
         );
         let wiped = json!({"observedGeneration": -1});
-        assert_ne!(what_matters(&object(json!({"uid": "u", "generation": 1}), wiped), &[]), hash);
+        assert_ne!(what_matters(&object(json!({"uid": "u", "generation": 1}), wiped.clone()), &[]), hash);
+        // One that starts nothing has no run key, and must say so again all the same.
+        let restored = json!({"observedGeneration": 1});
+        let restored = what_matters(&object(json!({"uid": "u", "generation": 1}), restored), &[]);
+        assert_ne!(what_matters(&object(json!({"uid": "u", "generation": 1}), wiped), &[]), restored);
         for changed in [
             json!({"uid": "v", "generation": 1}),
             json!({"uid": "u", "generation": 2}),
