@@ -11,7 +11,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
-use super::ports::{Pace, Place, Remote};
+use super::ports::{Pace, Place, Remote, reading_of};
 use crate::api::conditions::Reason;
 use crate::api::status::{Endpoint, WorkspacePin};
 use crate::api::workspace::{DatabricksWorkspaceSpec, WorkspaceObject};
@@ -380,16 +380,7 @@ impl Remote for Arc<Connections> {
         if snapshot.run_id != run {
             return None;
         }
-        let absent = snapshot.absent;
-        let reading = Reading {
-            run: snapshot.seen.as_ref().map(|seen| Arc::clone(&seen.run)),
-            read_at: snapshot.seen.as_ref().map(|seen| seen.at.monotonic).unwrap_or_default(),
-            server_time: snapshot.seen.as_ref().and_then(|seen| seen.server_time).and_then(timestamp),
-            not_found: absent.map_or(0, |absent| absent.answers),
-            first_not_found: absent.map(|absent| absent.first.monotonic).unwrap_or_default(),
-            last_not_found: absent.map(|absent| absent.last.monotonic).unwrap_or_default(),
-        };
-        Some((reading, snapshot.version))
+        Some((reading_of(&snapshot), snapshot.version))
     }
 
     fn acknowledge(&self, place: &Place, reading: u64) {

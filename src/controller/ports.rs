@@ -5,6 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
+use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 use thiserror::Error;
 
@@ -15,6 +16,7 @@ use crate::databricks::ids::{RepairId, RunId};
 use crate::databricks::model::RunOutput;
 use crate::lifecycle::step::{FoundRun, FreshRun, JobMatch, RunTarget};
 use crate::lifecycle::{Announcement, IdempotencyToken, Now, Reading, WorkspaceView};
+use crate::poller::Snapshot;
 
 /// Namespace and name of a run's object: the key of everything that is remembered of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -168,6 +170,20 @@ pub trait Remote: Send + Sync + 'static {
 
     /// Says that a reading has been dealt with.
     fn acknowledge(&self, place: &Place, reading: u64);
+}
+
+/// What a poller's snapshot says, in the words of a decision.
+#[must_use]
+pub fn reading_of(snapshot: &Snapshot) -> Reading {
+    let (seen, absent) = (snapshot.seen.as_ref(), snapshot.absent);
+    Reading {
+        run: seen.map(|seen| Arc::clone(&seen.run)),
+        read_at: seen.map(|seen| seen.at.monotonic).unwrap_or_default(),
+        server_time: seen.and_then(|seen| seen.server_time).and_then(|time| Timestamp::try_from(time).ok()),
+        not_found: absent.map_or(0, |absent| absent.answers),
+        first_not_found: absent.map(|absent| absent.first.monotonic).unwrap_or_default(),
+        last_not_found: absent.map(|absent| absent.last.monotonic).unwrap_or_default(),
+    }
 }
 
 /// How often a run is read: from the first to the last of these pauses, doubling.
