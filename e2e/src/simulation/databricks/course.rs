@@ -106,10 +106,13 @@ const QUEUED: Face = Face::active("QUEUED", "QUEUED", false);
 pub(super) const RUNNING: Face = Face::active("RUNNING", "RUNNING", true);
 pub(super) const TERMINATING: Face = Face::active("TERMINATING", "TERMINATING", true);
 /// Faces that no verdict may be made of, however they look: they pass within two minutes.
-const PUZZLES: [Face; 6] = [
+const PUZZLES: [Face; 9] = [
     Face::active("HIBERNATING", "DREAMING", true),
     Face::active("HIBERNATING", "", true),
     Face::active("", "DREAMING", true),
+    Face { result: "SUCCESS", ..Face::active("HIBERNATING", "", true) },
+    Face { result: "FAILED", code: "DRIVER_ERROR", ..Face::active("HIBERNATING", "DREAMING", true) },
+    Face { code: "SUCCESS", ..Face::active("", "DREAMING", true) },
     Face { result: "SUCCESS", ..Face::active("TERMINATED", "RUNNING", true) },
     Face { result: "FAILED", code: "INTERNAL_ERROR", ..Face::active("RUNNING", "TERMINATED", true) },
     Face { result: "SUCCESS", code: "SUCCESS", ..Face::active("TERMINATING", "TERMINATING", true) },

@@ -57,7 +57,7 @@ pub(in crate::simulation) fn answer<T>(
     if world.calm || !world.chance.odds(world.mood.trouble) {
         return effect(world);
     }
-    let trouble = if world.chance.odds(800) { Trouble::Refused } else { world.chance.weighted(&TROUBLES) };
+    let trouble = if world.chance.odds(2500) { Trouble::Refused } else { world.chance.weighted(&TROUBLES) };
     let may_be_executed =
         matches!(trouble, Trouble::Unavailable(_) | Trouble::Unreadable | Trouble::WrongHost) && world.chance.half();
     if may_be_executed {
