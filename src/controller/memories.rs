@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::ports::Place;
 use crate::api::run::RunObject;
@@ -19,6 +20,8 @@ pub(super) struct Entry {
     written: Option<RunObject>,
     /// What was told before the object is let go of: a release that fails is repeated, what it tells is not.
     pub(super) told: Vec<Announcement>,
+    /// When the object was last looked at.
+    pub(super) looked_at: Option<Duration>,
     /// The generation whose unreadable spec was told of.
     pub(super) unreadable_told: Option<i64>,
 }
@@ -66,6 +69,12 @@ impl Memories {
     /// nothing: a request that was being sent still counts as sent.
     pub(super) fn of(&self, place: &Place) -> Arc<tokio::sync::Mutex<Entry>> {
         Arc::clone(self.map().entry(place.clone()).or_default())
+    }
+
+    /// Whether an object was looked at since this time, or is being looked at.
+    pub(super) fn looked_at_since(&self, place: &Place, since: Duration) -> bool {
+        let Some(entry) = self.map().get(place).map(Arc::clone) else { return false };
+        entry.try_lock().map_or(true, |entry| entry.looked_at.is_some_and(|at| at >= since))
     }
 
     /// Forgets an object.

@@ -166,7 +166,13 @@ async fn work(
         complete.push(known);
     }
     helpers.spawn(distribute(woken, routes));
-    helpers.spawn(sweep(Arc::clone(&shared.operator), stores, complete.clone(), Arc::clone(&shared.metrics)));
+    helpers.spawn(sweep(
+        Arc::clone(&shared.operator),
+        shared.wakes.clone(),
+        stores,
+        complete.clone(),
+        Arc::clone(&shared.metrics),
+    ));
     helpers.spawn(async move {
         all_known(complete).await;
         pulse.ready();

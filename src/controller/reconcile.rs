@@ -12,7 +12,7 @@ use super::observe::Looked;
 use super::perform::perform;
 use super::ports::{Clock, Objects, Pace, Place, Remote, StoreError};
 use super::record::{metadata_patch, status_patch};
-use crate::api::conditions::Reason;
+use crate::api::conditions::{RECONCILING, Reason};
 use crate::api::run::{RunObject, START_ANNOTATION};
 use crate::lifecycle::{
     Announcement, Change, Effect, EventReason, MetadataChange, Observed, Phase, Settings, Severity, Step,
@@ -27,6 +27,8 @@ const MAX_STEPS: usize = 16;
 const BREATH: Duration = Duration::from_secs(1);
 /// When Kubernetes does not take a write, it is tried again after this time.
 const STORE_PAUSE: Duration = Duration::from_secs(2);
+/// A look asks for the next one in five minutes at the latest, when something goes on.
+const OVERLOOKED: Duration = Duration::from_mins(7);
 /// An answer that contradicts itself is asked for again after this time.
 const DOUBT_PAUSE: Duration = Duration::from_secs(25);
 
@@ -76,6 +78,7 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
         let mut entry = entry.lock().await;
         let object = entry.newest(watched);
         let next = self.steps(place, &mut entry, object).await;
+        entry.looked_at = Some(self.clock.now().mono);
         if matches!(next, Ok(Next::OnChange)) && entry.is_spent() {
             self.memories.drop(place);
         }
@@ -108,6 +111,18 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
     /// The objects of which something is remembered, for [`Self::gone`] to be told of those that are no more.
     pub fn remembered(&self) -> Vec<Place> {
         self.memories.places()
+    }
+
+    /// Whether something goes on with an object and nobody has looked at it for longer than any look asks for. A wake that
+    /// fell on a moment in which the watch did not know the object is lost, and with it the time it was to be looked at.
+    pub fn is_overlooked(&self, place: &Place, object: &RunObject) -> bool {
+        let now = self.clock.now().mono;
+        let goes_on = object.metadata.deletion_timestamp.is_some() && object.is_held()
+            || object.status.as_ref().is_none_or(|status| {
+                status.observed_generation != object.metadata.generation
+                    || status.conditions.iter().any(|condition| condition.type_ == RECONCILING)
+            });
+        goes_on && now >= OVERLOOKED && !self.memories.looked_at_since(place, now.saturating_sub(OVERLOOKED))
     }
 
     async fn steps(&self, place: &Place, entry: &mut Entry, mut object: RunObject) -> Result<Next, StoreError> {

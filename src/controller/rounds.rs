@@ -77,9 +77,11 @@ fn names_workspace(object: &RunObject, workspace: &str) -> bool {
     asked == Some(workspace) || pinned == Some(workspace)
 }
 
-/// Tells the operator of objects that vanished without a word, and the metrics how many runs are in which state.
+/// Tells the operator of objects that vanished without a word, wakes those that were overlooked, and tells the metrics how
+/// many runs are in which state.
 pub(super) async fn sweep(
     operator: Arc<Operator>,
+    wakes: mpsc::Sender<Place>,
     stores: Vec<Store<RunObject>>,
     complete: Vec<Complete>,
     metrics: Arc<Metrics>,
@@ -90,6 +92,11 @@ pub(super) async fn sweep(
         for store in &stores {
             for object in store.state() {
                 *states.entry(state_of(&object)).or_default() += 1;
+                let place = place_of(&object);
+                if operator.is_overlooked(&place, &object) {
+                    // A controller that has ended takes the process with it.
+                    let _ = wakes.send(place).await;
+                }
             }
         }
         metrics.set_runs(states);

@@ -159,7 +159,19 @@ impl Executor {
                         operator.gone(&place).await;
                     }
                 }
-                process::swept(&mut port.world.lock(), process);
+                let known: Vec<_> = {
+                    let world = port.world.lock();
+                    let objects = world.processes[process].view.objects();
+                    objects.map(|(place, object)| (place.clone(), Arc::clone(object))).collect()
+                };
+                let overlooked: Vec<_> =
+                    known.into_iter().filter(|(place, object)| operator.is_overlooked(place, object)).collect();
+                let mut world = port.world.lock();
+                let now = world.now;
+                for (place, _) in overlooked {
+                    process::trigger(&mut world, process, &place, now);
+                }
+                process::swept(&mut world, process);
             }),
             Work::Read(line, ask) => Box::pin(async move { port.read(line, ask).await }),
         };
