@@ -3,7 +3,7 @@
 use e2e::simulation::{AfterFailure, many};
 
 /// Worlds lived through.
-const WORLDS: u64 = 1200;
+const WORLDS: u64 = 800;
 /// At once. Tests of other files run beside this one.
 const THREADS: usize = 2;
 

@@ -12,7 +12,7 @@ use super::observe::Looked;
 use super::perform::perform;
 use super::ports::{Clock, Objects, Pace, Place, Remote, StoreError};
 use super::record::{metadata_patch, status_patch};
-use crate::api::conditions::{RECONCILING, Reason};
+use crate::api::conditions::Reason;
 use crate::api::run::{RunObject, START_ANNOTATION};
 use crate::lifecycle::{
     Announcement, Change, Effect, EventReason, MetadataChange, Observed, Phase, Settings, Severity, Step,
@@ -79,7 +79,8 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
         let object = entry.newest(watched);
         let next = self.steps(place, &mut entry, object).await;
         entry.looked_at = Some(self.clock.now().mono);
-        if matches!(next, Ok(Next::OnChange)) && entry.is_spent() {
+        // Of what is not done, it is remembered when it was looked at.
+        if matches!(next, Ok(Next::OnChange)) && is_done(watched) && entry.is_spent() {
             self.memories.drop(place);
         }
         match next {
@@ -113,15 +114,12 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
         self.memories.places()
     }
 
-    /// Whether something goes on with an object and nobody has looked at it for longer than any look asks for. A wake that
-    /// fell on a moment in which the watch did not know the object is lost, and with it the time it was to be looked at.
+    /// Whether nobody has looked at an object that is not done with for longer than any look asks for. A wake that fell on
+    /// a moment in which the watch did not know the object is lost, and so is a word that an older version of the operator
+    /// wrote at its end.
     pub fn is_overlooked(&self, place: &Place, object: &RunObject) -> bool {
         let now = self.clock.now().mono;
-        let goes_on = object.metadata.deletion_timestamp.is_some() && object.is_held()
-            || object.status.as_ref().is_none_or(|status| {
-                status.observed_generation != object.metadata.generation
-                    || status.conditions.iter().any(|condition| condition.type_ == RECONCILING)
-            });
+        let goes_on = !is_done(object) || object.is_held();
         goes_on && now >= OVERLOOKED && !self.memories.looked_at_since(place, now.saturating_sub(OVERLOOKED))
     }
 
@@ -390,6 +388,11 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
             }
         }
     }
+}
+
+/// Whether the object's newest request has ended.
+fn is_done(object: &RunObject) -> bool {
+    object.status.as_ref().is_some_and(|status| status.completion_time.is_some())
 }
 
 fn pace(looked: &Looked<'_>) -> Pace {

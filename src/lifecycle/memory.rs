@@ -248,10 +248,14 @@ impl Memory {
     }
 
     /// Takes note when the status has been wiped: the intent that is written next carries a serial that was used before.
-    fn notice_wiping(&mut self, status: &DatabricksRunStatus) {
+    fn notice_wiping(&mut self, status: &DatabricksRunStatus, now: Now) {
         let serial = status.serial.unwrap_or(0);
         if serial < self.highest_serial {
             (self.marked, self.intent_written) = (None, None);
+            if let Some(known) = &mut self.intent {
+                // Whoever held it meanwhile is not known any more.
+                (known.inherited, known.unchanged_since) = (true, now.mono);
+            }
         }
         self.highest_serial = serial;
     }
@@ -270,12 +274,12 @@ impl Memory {
     /// one this process learned of, that one is too many.
     fn notice_settled(&mut self, status: &DatabricksRunStatus) {
         let open = status.intent.as_ref().map(|intent| intent.serial);
+        // After a status was lost, its serial is used again, perhaps for another workspace: what came of the intent
+        // before says nothing about that one.
+        let is_another = |known: &IntentMemory| open != Some(known.serial) || known.pin != status.workspace;
         // A status with a lower serial is older than the intent (or was lost): it says nothing about it.
-        let Some(mut known) =
-            self.intent.take_if(|known| open != Some(known.serial) && status.serial.unwrap_or(0) >= known.serial)
-        else {
-            return;
-        };
+        let settled = |known: &mut IntentMemory| status.serial.unwrap_or(0) >= known.serial && is_another(known);
+        let Some(mut known) = self.intent.take_if(settled) else { return };
         let (Some(Answer::Run(run)), Some(pin)) = (&known.answer, known.pin.take()) else { return };
         let id = run.to_string();
         let recorded =
@@ -304,7 +308,7 @@ impl Memory {
         if subject.deletion.is_some() {
             self.deletion_seen.get_or_insert(now.mono);
         }
-        self.notice_wiping(subject.status);
+        self.notice_wiping(subject.status, now);
         self.notice_settled(subject.status);
         self.notice_repair(subject.status, now);
         let names = |run: RunId| subject.status.run_id.as_deref() == Some(run.to_string().as_str());

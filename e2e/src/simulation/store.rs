@@ -186,9 +186,10 @@ impl Store {
     }
 }
 
+/// A change that names no version is made to whatever there is, as the API server does it.
 fn is_newest(stored: &Stored, version: Option<&Value>) -> Result<(), StoreError> {
     let newest = stored.object.metadata.resource_version.as_deref();
-    if version.and_then(Value::as_str) == newest { Ok(()) } else { Err(StoreError::Conflict) }
+    if version.is_none_or(|version| version.as_str() == newest) { Ok(()) } else { Err(StoreError::Conflict) }
 }
 
 fn has_finalizer(value: &Value, finalizer: &str) -> bool {

@@ -112,10 +112,8 @@ pub(super) fn relist(world: &mut World, id: ProcessId) {
         world.tally.count("watch", "listed an older state than before");
     }
     let listed = world.store.at_version(version);
-    // A listing may be old, but none forgets an object that there is: kube lists with a quorum.
-    let there_are: Vec<Place> = world.store.places();
     let view = &mut world.processes[id].view;
-    view.objects.retain(|place, _| listed.contains_key(place) || there_are.contains(place));
+    view.objects.retain(|place, _| listed.contains_key(place));
     view.seen = Some(version);
     let to_look: Vec<Place> = listed
         .iter()

@@ -1,5 +1,6 @@
 //! What holds of every write to an object.
 
+use databricks_run_operator::api::conditions::Reason;
 use databricks_run_operator::api::run::{FINALIZER, RERUN_ANNOTATION, RunObject, START_ANNOTATION};
 use databricks_run_operator::api::status::{CancelCause, DatabricksRunStatus};
 use databricks_run_operator::controller::ports::{Place, StoreError};
@@ -80,6 +81,13 @@ fn check(world: &mut World, written: &Written, by: Author) {
         Author::Operator(id) => {
             world.last_effect = world.now;
             told(world, id, before, after);
+            if is_restored(after) && !before.is_some_and(is_restored) {
+                // What was asked for until now came with the object, or was taken back before anybody saw it.
+                let rerun = after.annotation(RERUN_ANNOTATION).map(str::to_owned);
+                if let Some(restored) = &mut world.ledger.known(uid).restored {
+                    restored.with = rerun;
+                }
+            }
             if before.and_then(|before| before.status.as_ref()) != after.status.as_ref() {
                 status(world, before, after);
             }
@@ -164,6 +172,11 @@ fn starts_anew(world: &mut World, after: &RunObject, old: &DatabricksRunStatus, 
         known.intents_for_ask = 0;
     }
     anew
+}
+
+fn is_restored(object: &RunObject) -> bool {
+    let conditions = object.status.iter().flat_map(|status| &status.conditions);
+    conditions.into_iter().any(|condition| condition.reason == Reason::Restored.as_str())
 }
 
 /// A new run key stands for a new ask.

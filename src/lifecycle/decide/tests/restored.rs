@@ -2,9 +2,11 @@
 
 use crate::api::conditions::Reason;
 use crate::api::status::DatabricksRunStatus;
-use crate::lifecycle::fixtures::run;
-use crate::lifecycle::step::{Effect, EventReason, MetadataChange, Step};
-use crate::lifecycle::world::{WAITED_OUT, World, refused};
+use crate::databricks::ids::RunId;
+use crate::lifecycle::WorkspaceView;
+use crate::lifecycle::fixtures::{pin, run};
+use crate::lifecycle::step::{Effect, EventReason, MetadataChange, Outcome, Step};
+use crate::lifecycle::world::{Rest, WAITED_OUT, World, refused};
 
 fn copied() -> World {
     let mut world = World::of_a_job();
@@ -106,6 +108,40 @@ fn after_a_lost_status_a_refusal_does_not_mean_that_there_is_no_run() {
     world.submits(Err(refused()));
     world.rests();
     assert_eq!(world.reason(), Reason::SubmitUnresolved.as_str());
+}
+
+#[test]
+fn after_a_lost_status_whoever_held_the_start_meanwhile_is_waited_out() {
+    let mut world = World::of_a_job();
+    world.submits(Err(crate::lifecycle::world::no_answer()));
+    // Another process took it over, and before this one saw that, somebody wiped the status.
+    world.status = DatabricksRunStatus::default();
+    world.passes(std::time::Duration::from_secs(20));
+    assert_eq!(world.settles(), Some(WAITED_OUT), "its request of the same token may be on its way");
+}
+
+#[test]
+fn after_a_lost_status_the_answer_of_another_workspace_is_not_this_one_s() {
+    let mut world = World::of_a_job();
+    let effect = world.asks();
+    let elsewhere = crate::api::status::WorkspacePin { host: "https://elsewhere.test".into(), ..pin() };
+    // The answer came, and before it was written the status was wiped and the workspace object made anew.
+    world.answers(&effect, Outcome::Submitted(Ok(Some(RunId(7)))));
+    world.status = DatabricksRunStatus::default();
+    world.workspace = WorkspaceView::Ready { pin: elsewhere.clone() };
+    for _ in 0..3 {
+        match world.rests() {
+            Rest::Remote(Effect::Cancel { pin: of, run }) => assert_eq!((of, run), (pin(), RunId(7))),
+            Rest::Remote(Effect::Submit { pin, .. }) => return assert_eq!(pin, elsewhere),
+            Rest::Wait(Some(wait)) => world.passes(wait),
+            other => panic!("{other:?}: {:?}", world.status),
+        }
+        assert_eq!(world.status.run_id, None);
+        if let Rest::Remote(effect @ Effect::Cancel { .. }) = world.rests() {
+            world.answers(&effect, Outcome::Canceled(Ok(())));
+        }
+    }
+    panic!("nothing was sent there: {:?}", world.status);
 }
 
 #[test]
