@@ -68,11 +68,12 @@ pub struct Workshop {
 }
 
 impl Workshop {
-    /// Sets one up below `target`, the folder that cargo compiles into: what the dependencies were compiled to is shared.
+    /// Sets one up below `target`, the folder that cargo compiles into. It compiles into a folder of its own: in a shared
+    /// one cargo takes what the copy was compiled to for what the source is, and `cargo simulate` would run a mutant.
     pub fn set_up(root: &Path, target: &Path) -> Result<Self, Error> {
-        let source = target.join("mutations");
+        let (source, target) = (target.join("mutations/source"), target.join("mutations/target"));
         copy(root, &source)?;
-        Ok(Self { source, target: target.to_owned() })
+        Ok(Self { source, target })
     }
 
     /// Makes a mutation and lets the simulation look for it: up to so many worlds from each starting seed.
@@ -116,10 +117,7 @@ impl Workshop {
             let output = String::from_utf8_lossy(&output.stderr).into_owned();
             return Err(Error::Compile { mutation: mutation.name, output });
         }
-        // Kept under a name of its own: whoever simulates meanwhile must not run a mutant.
-        let (built, kept) = (self.target.join("simulation/simulate"), self.source.join("mutant"));
-        std::fs::copy(&built, &kept).map_err(|error| Error::Copy(format!("{}: {error}", built.display())))?;
-        Ok(kept)
+        Ok(self.target.join("simulation/simulate"))
     }
 }
 

@@ -282,7 +282,7 @@ fn settings(world: &mut World) -> Value {
         if chance.odds(odds) { Value::from(chance.seconds(first..=last).as_secs()) } else { Value::Null }
     };
     let (starting, active) = (pick(2500, 20, 300), pick(2500, 30, 900));
-    let (limit, ttl) = (pick(6000, 0, 3), pick(2500, 0, 600));
+    let (limit, ttl) = (pick(6000, 0, 3), pick(4000, 0, 300));
     let replace = chance.half();
     let action = chance.pick(&["Retry", "Repair"]);
     let rules = chance.odds(4000).then(|| {
