@@ -105,6 +105,18 @@ mod tests {
     }
 
     #[test]
+    fn line_breaks_and_tabs_stay() {
+        assert_eq!(clean("a\n\tb\r"), "a\n\tb");
+    }
+
+    #[test]
+    fn of_a_log_the_end_stays_and_of_a_message_the_beginning() {
+        let log = format!("begun{}done", "x".repeat(100));
+        assert_eq!(tail(&log, 20), format!("{MARK}xxxdone"));
+        assert_eq!(head(&log, 20), format!("begunxx{MARK}"));
+    }
+
+    #[test]
     fn of_a_trace_the_beginning_and_the_end_stay() {
         let trace = format!("Traceback{}ValueError: no rows", "x".repeat(500));
         let cut = head_and_tail(&trace, 80);

@@ -321,3 +321,35 @@ pub struct FoundRun {
     /// Whether it has ended.
     pub ended: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_our_own_rate_limit_held_back_is_told_by_lane() {
+        let wait = Duration::from_secs(3);
+        let held = || Error::NotNow(wait);
+        for (outcome, lane) in [
+            (Outcome::Job(Err(held())), "submit"),
+            (Outcome::Submitted(Err(held())), "submit"),
+            (Outcome::Runs(Err(held())), "submit"),
+            (Outcome::Canceled(Err(held())), "cancel"),
+            (Outcome::Read(Err(held())), "submit"),
+            (Outcome::Repaired(Err(held())), "submit"),
+            (Outcome::Outputs(Fetched { retry_in: Some(wait), ..Fetched::default() }), "get-output"),
+        ] {
+            assert_eq!(outcome.held_back(), (lane, Some(wait)), "{outcome:?}");
+        }
+        for outcome in [Outcome::Canceled(Ok(())), Outcome::Canceled(Err(Error::WrongHost("x".to_owned())))] {
+            assert_eq!(outcome.held_back(), ("cancel", None), "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn an_effect_has_the_name_of_what_it_does() {
+        let (pin, run) = (WorkspacePin::default(), RunId(7));
+        assert_eq!(Effect::Cancel { pin: pin.clone(), run }.name(), "Cancel");
+        assert_eq!(Effect::ReadRun { pin, run }.name(), "ReadRun");
+    }
+}

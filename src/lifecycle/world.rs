@@ -244,6 +244,11 @@ impl World {
         assert_eq!(self.rests(), Rest::Gone, "{:?}", self.status);
     }
 
+    /// Begins a call and learns nothing of it: what performs it dies.
+    pub(crate) fn begins(&mut self, effect: &Effect) {
+        begin(&mut self.memory, effect);
+    }
+
     /// Performs a call with this outcome.
     pub(crate) fn answers(&mut self, effect: &Effect, outcome: Outcome) {
         begin(&mut self.memory, effect);

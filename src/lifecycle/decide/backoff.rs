@@ -1,7 +1,6 @@
 //! A run has failed and another attempt follows. Until then the run is still followed: a person may repair it, and then it
 //! is that run that counts. When the wait is over it is read afresh, and only if it is still failed is anything started.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
@@ -15,7 +14,7 @@ use crate::api::status::{Backoff, DatabricksRunStatus, NextAttempt};
 use crate::databricks::ids::RunId;
 use crate::lifecycle::control::{Asked, Reaction, Stage};
 use crate::lifecycle::deadlines::{self, Deadline};
-use crate::lifecycle::observed::{Now, Observed, Reading, stamp};
+use crate::lifecycle::observed::{Now, Observed, stamp};
 use crate::lifecycle::report::{Standing, current_message, report};
 use crate::lifecycle::request::{FollowedBy, Request, Wish, accepted, begin, next_attempt, past, remember};
 use crate::lifecycle::step::{Announcement, EventReason};
@@ -105,8 +104,7 @@ pub(super) fn decide(seen: &Observed<'_>, run: RunId, now: Now) -> Step {
         Err(step) => return in_time(*step, deadline),
     };
     let read_at = seen.memory.fresh.as_ref().map_or(now.mono, |fresh| fresh.at);
-    let reading = Reading { run: Some(Arc::clone(&fresh.run)), read_at, ..Reading::default() };
-    match live::believed(seen, run, &reading, &fresh.run) {
+    match live::believed(seen, run, read_at, &fresh.run) {
         Believed::Ended(verdict) if !verdict.succeeded() => {}
         Believed::Ended(verdict) => return finish::decide(seen, pin, &fresh.run, verdict, now),
         Believed::Active(_) => {

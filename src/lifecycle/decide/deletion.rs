@@ -104,7 +104,7 @@ fn live(seen: &Observed<'_>, run: RunId, now: Now) -> Step {
             return finish::without_run(seen, run, verdict, now);
         }
         if let (Ok(pin), Some(newest)) = (&pin, &reading.run)
-            && let Believed::Ended(verdict) = believed(seen, run, reading, newest)
+            && let Believed::Ended(verdict) = believed(seen, run, reading.read_at, newest)
         {
             match this_end(seen, pin, newest, verdict, now) {
                 Ok((run, verdict)) => return finish::end(seen, pin, run, verdict, &[], now),

@@ -48,7 +48,7 @@ pub(super) fn decide(seen: &Observed<'_>, run: RunId, now: Now) -> Step {
         return finish::without_run(seen, run, verdict, now);
     }
     if let (Ok(pin), Some((reading, newest))) = (&pin, newest) {
-        match believed(seen, run, reading, newest) {
+        match believed(seen, run, reading.read_at, newest) {
             Believed::Ended(verdict) => match this_end(seen, pin, newest, verdict, now) {
                 Ok((run, verdict)) => return finish::decide(seen, pin, run, verdict, now),
                 // It may still have to be cancelled.
@@ -166,11 +166,11 @@ pub(super) enum Believed {
     NotYet(Duration),
 }
 
-pub(super) fn believed(seen: &Observed<'_>, id: RunId, reading: &Reading, run: &Run) -> Believed {
+pub(super) fn believed(seen: &Observed<'_>, id: RunId, read_at: Duration, run: &Run) -> Believed {
     let since = seen.memory.doubtful_since.filter(|(doubtful, _)| *doubtful == id).map(|(_, since)| since);
     // What counts is that it was asked for again and is still so; that time has passed, perhaps without an answer, does
     // not.
-    let doubted_long = since.is_some_and(|since| reading.read_at.saturating_sub(since) >= DOUBT);
+    let doubted_long = since.is_some_and(|since| read_at.saturating_sub(since) >= DOUBT);
     let mut answer = look(run.state.as_ref(), run.status.as_ref());
     loop {
         answer = match answer {

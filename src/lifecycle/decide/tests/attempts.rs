@@ -56,7 +56,9 @@ fn every_attempt_is_told_with_its_cause_and_what_came_next() {
         (past.run_id.as_deref(), past.state.as_str(), past.reason.as_str(), past.followed_by.as_deref()),
         (Some("7"), "Failed", "RunFailed", Some("Retry"))
     );
-    assert!(world.message().contains("attempt 1") && world.message().contains("run 7 failed"), "{}", world.message());
+    let until = world.status.backoff.as_ref().unwrap().until.0.strftime("%H:%M:%S UTC");
+    let told = format!("the run is started again at {until}, after attempt 1: run 7 failed");
+    assert!(world.message().starts_with(&told), "{}", world.message());
     waits_and_reads(&mut world, 7);
     world.starts(8);
     world.settles();

@@ -9,7 +9,7 @@ use crate::api::status::CancelCause;
 use crate::databricks::model::Run;
 use crate::lifecycle::fixtures::{run, task};
 use crate::lifecycle::step::{Effect, FreshRun, Outcome};
-use crate::lifecycle::world::{Rest, World, no_answer};
+use crate::lifecycle::world::{Rest, World, no_answer, not_connected};
 use crate::lifecycle::{Reading, WorkspaceView};
 
 fn with_starting_deadline(seconds: i64) -> World {
@@ -84,6 +84,18 @@ fn a_request_that_waits_for_its_workspace_ends_at_the_deadline_and_nothing_was_s
     world.settles();
     assert_eq!((world.state(), world.reason()), ("TimedOut", "StartingDeadlineExceeded"));
     assert_eq!(world.status.serial, None);
+}
+
+#[test]
+fn a_start_that_never_reached_databricks_ends_at_the_deadline_and_nothing_is_sent() {
+    let mut world = World::of_a_job();
+    world.edits(|spec| spec.starting_deadline_seconds = Some(600));
+    world.submits(Err(not_connected()));
+    world.settles();
+    world.passes(Duration::from_secs(601));
+    assert_eq!(world.settles(), None);
+    assert_eq!((world.state(), world.reason()), ("TimedOut", "StartingDeadlineExceeded"));
+    assert!(world.status.intent.is_none() && world.status.run_id.is_none());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::databricks::ids::{RepairId, RunId};
 use crate::databricks::model::{RepairHistoryItem, Run};
 use crate::lifecycle::fixtures::{run, task};
 use crate::lifecycle::step::{Effect, EventReason, Outcome};
-use crate::lifecycle::world::{Rest, World, no_answer, not_connected, refused};
+use crate::lifecycle::world::{Rest, World, no_answer, not_connected, refused, unavailable};
 
 fn failed() -> Run {
     run(7).ended("INTERNAL_ERROR", "FAILED").with([task("load", 1007).failed_with("RUN_EXECUTION_ERROR")])
@@ -36,6 +36,7 @@ fn about_to_repair(before: &[i64]) -> (World, Effect) {
     });
     world.ends(failed());
     let Rest::Wait(Some(wait)) = world.rests() else { panic!("{:?}", world.status) };
+    assert!(world.message().starts_with("what failed is run again at "), "{}", world.message());
     world.passes(wait);
     world.reads_run(repaired(failed(), before));
     let effect = world.asks();
@@ -94,6 +95,13 @@ fn a_lost_answer_is_looked_up_in_the_history_and_nothing_is_repaired_twice() {
     world.settles();
     assert_eq!(world.status.repair.as_ref().unwrap().repair_id.as_deref(), Some("501"));
     assert!(world.told().contains(&EventReason::RunRepairing));
+}
+
+#[test]
+fn a_repair_that_was_broken_off_while_it_was_sent_may_have_been_made() {
+    let (mut world, effect) = about_to_repair(&[500]);
+    world.begins(&effect);
+    assert!(matches!(world.rests(), Rest::Remote(Effect::ReadRun { .. })), "the history tells");
 }
 
 #[test]
@@ -190,6 +198,37 @@ fn a_deleted_object_s_repair_in_doubt_is_found_then_cancelled() {
     world.polls(run(7).ended("TERMINATED", "CANCELED"));
     world.reads_run(repaired(run(7).ended("TERMINATED", "CANCELED").into(), &[500]));
     world.vanishes();
+}
+
+#[test]
+fn a_deleted_object_s_repair_that_was_not_sent_is_not_sent_any_more() {
+    let (mut world, _) = about_to_repair(&[]);
+    world.is_deleted();
+    world.polls(failed());
+    world.vanishes();
+}
+
+#[test]
+fn with_the_policy_orphan_a_repair_in_doubt_lets_the_object_go_at_once() {
+    let (world, effect) = about_to_repair(&[]);
+    let mut world = world.orphans();
+    world.answers(&effect, Outcome::Repaired(Err(no_answer())));
+    world.is_deleted();
+    world.vanishes();
+    assert!(world.told().contains(&EventReason::RunOrphaned));
+}
+
+#[test]
+fn a_deleted_object_s_repaired_run_is_cancelled_although_its_history_cannot_be_read() {
+    let (mut world, effect) = about_to_repair(&[]);
+    repairs(&mut world, &effect, 500);
+    world.is_deleted();
+    world.passes(Duration::from_secs(20));
+    world.polls(failed());
+    let read = world.asks();
+    assert!(matches!(read, Effect::ReadRun { .. }), "{read:?}");
+    world.answers(&read, Outcome::Read(Err(unavailable())));
+    world.cancels(Ok(()));
 }
 
 #[test]

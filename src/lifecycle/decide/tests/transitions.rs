@@ -10,7 +10,7 @@ use crate::api::status::CancelCause;
 use crate::lifecycle::WorkspaceView;
 use crate::lifecycle::control::{Command, Reaction, Stage, reaction};
 use crate::lifecycle::fixtures::{pin, run};
-use crate::lifecycle::step::{Effect, Step};
+use crate::lifecycle::step::{Effect, EventReason, Step};
 use crate::lifecycle::world::{Rest, World, no_answer};
 
 /// A world at a stage; its run, where it has one, is run 7.
@@ -196,6 +196,7 @@ fn what_was_surely_not_sent_is_closed_by_each_command_and_nothing_is_sent() {
             Command::Edit => {
                 let Effect::Submit { serial, body, .. } = world.asks() else { panic!() };
                 assert_eq!((serial, body.as_str()), (2, r#"{"job_id":5,"job_parameters":{"day":"3"}}"#));
+                assert!(!world.told().contains(&EventReason::Suspended), "nobody asked for that");
             }
             Command::Cancel => {
                 world.settles();
@@ -203,8 +204,10 @@ fn what_was_surely_not_sent_is_closed_by_each_command_and_nothing_is_sent() {
                 assert!(world.message().contains("nothing was sent"), "{}", world.message());
             }
             _ => {
+                let before = world.writes;
                 world.settles();
                 assert_eq!((world.state(), world.status.intent.as_ref()), ("Suspended", None));
+                assert_eq!(world.writes - before, 2, "the start is closed as suspended, and the object let go of");
             }
         }
     }
