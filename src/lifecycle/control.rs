@@ -184,6 +184,19 @@ mod tests {
     }
 
     #[test]
+    fn a_start_or_a_run_that_has_a_cause_to_stop_is_canceling() {
+        use crate::api::status::{CancelCause, CancelRecord, Intent};
+        let cancel =
+            Some(CancelRecord { cause: CancelCause::Suspension, since: crate::lifecycle::fixtures::now(0).stamp() });
+        let open = DatabricksRunStatus { intent: Some(Intent::default()), ..DatabricksRunStatus::default() };
+        let live = DatabricksRunStatus { run_id: Some("7".to_owned()), ..DatabricksRunStatus::default() };
+        for (status, stage) in [(open, Stage::IntentOpen), (live, Stage::Live)] {
+            assert_eq!(Stage::of(&status), stage);
+            assert_eq!(Stage::of(&DatabricksRunStatus { cancel: cancel.clone(), ..status }), Stage::Canceling);
+        }
+    }
+
+    #[test]
     fn a_stronger_command_never_does_less_to_what_is_under_way() {
         for stage in [Stage::IntentOpen, Stage::Live] {
             for command in [Command::Delete, Command::Cancel, Command::Suspend] {

@@ -391,6 +391,16 @@ mod tests {
     }
 
     #[test]
+    fn when_tasks_were_last_written_is_remembered() {
+        let mut memory = Memory::default();
+        memory.recorded(&DatabricksRunStatus::default(), now(5));
+        assert_eq!(memory.tasks_written, None);
+        let tasks = vec![crate::api::status::TaskStatus::default()];
+        memory.recorded(&DatabricksRunStatus { tasks, ..DatabricksRunStatus::default() }, now(6));
+        assert_eq!(memory.tasks_written, Some(Duration::from_secs(6)));
+    }
+
+    #[test]
     fn failures_wait_ten_seconds_then_longer_and_a_quota_waits_minutes() {
         let delays = |error: &Error| [1, 2, 3, 4, 9].map(|count| retry_delay(error, count).as_secs());
         assert_eq!(delays(&Error::Unavailable(ApiError::default())), [10, 20, 40, 60, 60]);

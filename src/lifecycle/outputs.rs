@@ -146,6 +146,13 @@ mod tests {
         assert!(fitted[0].result.as_ref().unwrap().len() <= 4096);
     }
 
+    #[test]
+    fn characters_that_are_written_as_two_count_as_two() {
+        let output = RunOutput { logs: Some("\"".repeat(3000)), ..RunOutput::default() };
+        let fitted = fit(&[of_task("quotes", &output).unwrap()], 4096, 300);
+        assert!(serde_json::to_string(&fitted).unwrap().len() <= 302, "{fitted:?}");
+    }
+
     proptest! {
         #[test]
         fn outputs_fit_whatever_tasks_leave_behind(

@@ -3,20 +3,14 @@
 use super::start::ended_by_deadline;
 use super::{Step, hold, record};
 use crate::api::conditions::Reason;
-use crate::api::status::{CancelCause, DatabricksRunStatus};
+use crate::api::status::CancelCause;
 use crate::lifecycle::observed::{Now, Observed};
 use crate::lifecycle::report::{Standing, report};
 use crate::lifecycle::request::{Request, Wish, begin};
 use crate::lifecycle::run_key::RunKey;
 
-/// What was surely not sent is closed for this cause; `ended` is the status without it, and `canceled` ends the request.
-pub(super) fn close(
-    seen: &Observed<'_>,
-    cause: CancelCause,
-    ended: DatabricksRunStatus,
-    now: Now,
-    canceled: impl FnOnce(DatabricksRunStatus) -> Step,
-) -> Step {
+/// What was surely not sent is closed for this cause; `canceled` ends the request.
+pub(super) fn close(seen: &Observed<'_>, cause: CancelCause, now: Now, canceled: impl FnOnce() -> Step) -> Step {
     let request = seen.subject.spec.ok().and_then(Request::of);
     match (cause, request) {
         (CancelCause::Suspension | CancelCause::Replacement, Some(request)) => match Wish::of(seen, &request) {
@@ -24,10 +18,12 @@ pub(super) fn close(
                 hold::suspended(seen, begin(seen, &key, &request, now), now)
             }
             Wish::Same(key) | Wish::New(key) => begin_anew(seen, &key, &request, now),
-            Wish::UnknownVersion => canceled(ended),
+            Wish::UnknownVersion => canceled(),
         },
-        (CancelCause::StartingDeadline | CancelCause::ActiveDeadline, _) => ended_by_deadline(seen, ended, cause, now),
-        _ => canceled(ended),
+        (CancelCause::StartingDeadline | CancelCause::ActiveDeadline, _) => {
+            ended_by_deadline(seen, seen.status().clone(), cause, now)
+        }
+        _ => canceled(),
     }
 }
 

@@ -241,7 +241,7 @@ fn sequel<'a>(
         FailurePolicyAction::Repair => (Some(NextAttempt::Repair), backoff::wait(next)),
     };
     let stopped = verdict.state == State::Canceled;
-    let action = action.filter(|_| !stopped && !verdict.succeeded() && verdict.reason != Reason::RunNotFound);
+    let action = action.filter(|_| !verdict.succeeded());
     match cause(seen) {
         // It was ours to stop it for a while; what it left undone is begun anew.
         Some(CancelCause::Suspension | CancelCause::Replacement) if stopped || action.is_some() => {
@@ -254,7 +254,7 @@ fn sequel<'a>(
             }
         }
         Some(_) => Sequel::End,
-        None if asked.cancel || stopped || verdict.succeeded() => Sequel::End,
+        None if asked.cancel || stopped => Sequel::End,
         None if run.is_some() && rest::repair_asked(seen, next) && rest::can_repair(spec, verdict) => {
             Sequel::Again(NextAttempt::Repair, Duration::ZERO)
         }

@@ -10,7 +10,7 @@ use super::finish::ended_without_run;
 use super::start::in_time;
 use super::{Step, obstacle, pinned, reconciling, record, stop};
 use crate::api::conditions::{Reason, State};
-use crate::api::status::{CancelCause, DatabricksRunStatus, Endpoint, Intent, WorkspacePin};
+use crate::api::status::{CancelCause, Endpoint, Intent, WorkspacePin};
 use crate::databricks::error::Error;
 use crate::databricks::ids::{JobId, RunId};
 use crate::lifecycle::deadlines;
@@ -53,10 +53,9 @@ pub(super) fn decide(seen: &Observed<'_>, intent: &Intent, now: Now) -> Step {
 
 /// Nothing was sent, and nothing shall be.
 fn close(seen: &Observed<'_>, cause: CancelCause, now: Now) -> Step {
-    let unsent = DatabricksRunStatus { intent: None, ..seen.status().clone() };
-    super::close::close(seen, cause, unsent, now, |unsent| {
+    super::close::close(seen, cause, now, || {
         let message = "the request was canceled before a run was started; nothing was sent";
-        ended_without_run(seen, unsent, Verdict::CANCELED, message, now)
+        ended_without_run(seen, seen.status().clone(), Verdict::CANCELED, message, now)
     })
 }
 

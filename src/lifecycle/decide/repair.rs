@@ -155,7 +155,7 @@ fn waiting(seen: &Observed<'_>, run: RunId, wait: std::time::Duration, now: Now)
 
 /// Nothing was sent, and nothing shall be.
 fn close(seen: &Observed<'_>, cause: CancelCause, now: Now) -> Step {
-    super::close::close(seen, cause, seen.status().clone(), now, |_| {
+    super::close::close(seen, cause, now, || {
         finish::as_last_attempt(seen, &format!("it is not repaired, because {}", stop::because(cause)), now)
     })
 }

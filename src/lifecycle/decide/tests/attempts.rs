@@ -84,6 +84,16 @@ fn user_code_is_not_tried_again_unless_the_user_says_so() {
 }
 
 #[test]
+fn what_was_read_ten_seconds_ago_is_read_again_before_the_next_attempt() {
+    let mut world = with_retries(1);
+    world.fails_with(7, "CLOUD_FAILURE");
+    waits_and_reads(&mut world, 7);
+    world.passes(Duration::from_secs(10));
+    let effect = world.asks();
+    assert!(matches!(effect, Effect::ReadRun { .. }), "{effect:?}");
+}
+
+#[test]
 fn without_a_backoff_limit_nothing_is_tried_again() {
     let mut world = World::live(7);
     world.fails_with(7, "CLOUD_FAILURE");

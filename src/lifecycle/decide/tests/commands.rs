@@ -88,8 +88,10 @@ fn while_cancel_is_true_each_new_request_ends_without_a_run() {
     let mut world = World::of_a_job();
     world.edits(|spec| spec.cancel = true);
     for day in ["1", "2"] {
+        let before = world.writes;
         world.asks_for_day(day);
         assert_eq!(world.settles(), None);
+        assert_eq!(world.writes - before, 1, "it is never shown as begun");
         assert_eq!((world.state(), world.status.run_id.as_ref()), ("Canceled", None));
     }
     assert_eq!((world.status.serial, world.held), (None, false));

@@ -91,6 +91,15 @@ fn a_cancellation_is_repeated_every_thirty_seconds() {
 }
 
 #[test]
+fn where_the_deadline_is_short_cancellations_are_repeated_sooner() {
+    let mut world = World::live(7);
+    world.settings.deletion_deadline = Duration::from_secs(40);
+    world.is_deleted();
+    world.cancels(Ok(()));
+    assert_eq!(world.settles(), Some(Duration::from_secs(5)));
+}
+
+#[test]
 fn after_the_deadline_and_three_attempts_the_object_goes_with_a_warning_that_names_the_run() {
     for answer in [Ok(()), Err(unavailable()), Err(not_found()), Err(secret_is_gone())] {
         let mut world = World::live(7);

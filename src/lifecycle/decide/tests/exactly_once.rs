@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use crate::api::conditions::Reason;
+use crate::api::status::AttemptRecord;
 use crate::databricks::error::{ApiError, CredentialsError, Error};
 use crate::databricks::ids::{JobId, RunId};
-use crate::lifecycle::fixtures::run;
+use crate::lifecycle::fixtures::{pin, run};
 use crate::lifecycle::step::{Effect, EventReason, FoundRun, MetadataChange, Outcome, RunTarget, Step};
 use crate::lifecycle::world::{POST, Rest, WAITED_OUT, World, no_answer, not_connected, refused, unavailable};
 
@@ -208,6 +209,36 @@ fn a_run_that_came_too_late_is_cancelled() {
     world.answers(&effect, Outcome::Canceled(Ok(())));
     world.settles();
     assert_eq!(world.memory.superfluous, None);
+}
+
+#[test]
+fn a_run_that_is_among_the_attempts_by_now_is_nobody_too_many() {
+    let mut world = World::of_a_job();
+    world.starts(7);
+    let past = |run: &str| AttemptRecord { run_id: Some(run.to_owned()), ..AttemptRecord::default() };
+    (world.status.intent, world.status.run_id) = (None, Some("8".to_owned()));
+    let memory = world.memory.clone();
+    for (attempts, superfluous) in [(vec![past("6"), past("7")], false), (vec![past("6")], true)] {
+        (world.memory, world.status.attempts) = (memory.clone(), attempts);
+        world.decides();
+        assert_eq!(world.memory.superfluous.is_some(), superfluous);
+    }
+}
+
+#[test]
+fn what_a_vanished_object_leaves_behind_is_the_run_it_has_not_written_or_the_one_too_many() {
+    let mut world = World::of_a_job();
+    assert_eq!(world.memory.left_behind(), None);
+    world.starts(7);
+    assert_eq!(world.memory.left_behind(), Some((pin(), RunId(7))));
+    world.status.intent = None;
+    world.status.run_id = Some("8".to_owned());
+    world.decides();
+    assert_eq!(world.memory.left_behind(), Some((pin(), RunId(7))), "it has another by now");
+    let mut written = World::of_a_job();
+    written.starts(7);
+    written.settles();
+    assert_eq!(written.memory.left_behind(), None, "its status tells");
 }
 
 #[test]

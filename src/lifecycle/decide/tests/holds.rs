@@ -5,11 +5,12 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::api::conditions::Reason;
+use crate::databricks::error::{ApiError, CredentialsError, Error};
 use crate::databricks::ids::JobId;
 use crate::lifecycle::WorkspaceView;
 use crate::lifecycle::fixtures::{pin, run};
 use crate::lifecycle::step::{Effect, EventReason, JobMatch, Outcome};
-use crate::lifecycle::world::{World, unavailable};
+use crate::lifecycle::world::{World, not_found, unavailable};
 
 fn by_name() -> World {
     World::with_spec(&json!({"workspaceRef": {"name": "prod"}, "jobName": "nightly", "runNow": {}}))
@@ -39,6 +40,43 @@ fn a_workspace_that_is_not_ready_passes_its_own_reason_on() {
     world.settles();
     assert_eq!(world.reason(), Reason::CredentialsNotFound.as_str());
     assert_eq!(world.message(), "Secret `db` has no key `token`; add it");
+}
+
+#[test]
+fn a_message_that_changes_is_written_and_not_announced_again() {
+    let mut world = World::of_a_job();
+    for message in ["Secret `db` has no key `token`; add it", "Secret `db` has no key `tokens`; add it"] {
+        let reason = Reason::CredentialsNotFound;
+        world.workspace = WorkspaceView::NotReady { pin: pin(), reason, message: message.into() };
+        world.settles();
+        assert_eq!(world.message(), message);
+    }
+    assert_eq!((world.writes, world.told()), (2, vec![EventReason::RunWaiting]));
+}
+
+#[test]
+fn what_holds_a_start_up_is_told_by_its_kind() {
+    let unreadable = CredentialsError::NotAllowed("the operator may not read Secret `db`".into());
+    let missing = CredentialsError::NotFound("Secret `db` is not there".into());
+    for (error, reason) in [
+        (Error::Credentials(missing), Reason::CredentialsNotFound),
+        (Error::Credentials(unreadable), Reason::CredentialsUnusable),
+        (Error::QuotaExceeded(ApiError::default()), Reason::QuotaExceeded),
+        (unavailable(), Reason::ProgressingWithRetry),
+    ] {
+        let mut world = World::of_a_job();
+        world.submits(Err(error));
+        world.settles();
+        assert_eq!(world.reason(), reason.as_str());
+    }
+}
+
+#[test]
+fn a_job_that_databricks_does_not_know_is_told_as_such() {
+    let mut world = World::of_a_job();
+    world.submits(Err(not_found()));
+    world.settles();
+    assert_eq!((world.state(), world.reason()), ("Rejected", Reason::JobNotFound.as_str()));
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod attempts;
 mod commands;
 mod deadlines;
 mod deletion;
+mod ends;
 mod exactly_once;
 mod holds;
 mod pin;

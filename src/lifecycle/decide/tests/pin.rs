@@ -97,13 +97,16 @@ fn a_start_that_was_never_sent_waits_for_a_workspace_that_is_well() {
 }
 
 #[test]
-fn a_start_in_doubt_is_resolved_even_with_retained_credentials() {
-    let mut world = World::of_a_job();
-    world.submits(Err(no_answer()));
-    world.workspace = WorkspaceView::Retained { pin: pin() };
-    world.settles();
-    world.passes(Duration::from_secs(10));
-    assert!(matches!(world.asks(), Effect::Submit { .. }));
+fn a_start_in_doubt_is_resolved_even_with_retained_credentials_and_while_the_workspace_is_not_well() {
+    let unwell = WorkspaceView::NotReady { pin: pin(), reason: Reason::Unreachable, message: "503".into() };
+    for workspace in [WorkspaceView::Retained { pin: pin() }, unwell] {
+        let mut world = World::of_a_job();
+        world.submits(Err(no_answer()));
+        world.workspace = workspace;
+        world.settles();
+        world.passes(Duration::from_secs(10));
+        assert!(matches!(world.asks(), Effect::Submit { .. }), "{:?}", world.workspace);
+    }
 }
 
 #[test]
