@@ -147,6 +147,44 @@ mod tests {
     }
 
     #[test]
+    fn what_databricks_has_cut_says_so_too() {
+        let notebook = NotebookOutput { result: Some("r".to_owned()), truncated: true };
+        for (logs_truncated, notebook_output) in [(true, None), (false, Some(notebook))] {
+            let output =
+                RunOutput { logs: Some("l".to_owned()), logs_truncated, notebook_output, ..RunOutput::default() };
+            let fitted = fit(&[of_task("a", &output).unwrap()], 4096, 20_000);
+            assert_eq!(fitted[0].truncated, Some(true));
+        }
+        let whole = RunOutput { logs: Some("l".to_owned()), ..RunOutput::default() };
+        assert_eq!(fit(&[of_task("a", &whole).unwrap()], 4096, 20_000)[0].truncated, None);
+    }
+
+    #[test]
+    fn the_first_outputs_are_served_first_and_all_of_them_share_the_room() {
+        let output =
+            |size: usize| of_task("task", &RunOutput { logs: Some("l".repeat(size)), ..RunOutput::default() }).unwrap();
+        let fitted = fit(&[output(3000), output(3000), output(3000)], 4096, 7000);
+        let sizes: Vec<_> = fitted.iter().map(|it| it.logs.as_ref().unwrap().len()).collect();
+        assert_eq!(sizes[..2], [3000, 3000]);
+        assert!((600..=800).contains(&sizes[2]), "{sizes:?}");
+        assert!(serde_json::to_string(&fitted).unwrap().len() <= 7004);
+    }
+
+    #[test]
+    fn an_error_and_its_trace_come_before_the_log() {
+        let output = RunOutput {
+            error: Some("e".repeat(5000)),
+            error_trace: Some("t".repeat(3000)),
+            logs: Some("l".repeat(3000)),
+            ..RunOutput::default()
+        };
+        let fitted = &fit(&[of_task("a", &output).unwrap()], 4096, 20_000)[0];
+        let size = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        assert_eq!((size(&fitted.error), size(&fitted.error_trace)), (MAX_ERROR, 3000));
+        assert_eq!(size(&fitted.logs), 4096 - MAX_ERROR - 3000);
+    }
+
+    #[test]
     fn characters_that_are_written_as_two_count_as_two() {
         let output = RunOutput { logs: Some("\"".repeat(3000)), ..RunOutput::default() };
         let fitted = fit(&[of_task("quotes", &output).unwrap()], 4096, 300);

@@ -175,8 +175,106 @@ fn workspace_query(pin: &WorkspacePin, run: &Run) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::lifecycle::fixtures::{pin, run, task};
+
+    #[test]
+    fn what_databricks_says_of_a_run_stands_in_the_status_in_its_own_words() {
+        let run: Run = serde_json::from_value(json!({
+            "run_id": 7, "job_id": 5, "run_page_url": "https://workspace.test/?o=42#job/5/run/7",
+            "state": {"life_cycle_state": "INTERNAL_ERROR", "result_state": "FAILED", "state_message": "no\n cluster"},
+            "status": {"state": "TERMINATED", "termination_details": {"code": "CLUSTER_ERROR", "type": "CLOUD_FAILURE"}},
+            "start_time": 1_000, "end_time": 131_000, "queue_duration": 5_000,
+            "tasks": [{
+                "task_key": "load", "run_id": 71, "attempt_number": 2, "setup_duration": 60_000,
+                "execution_duration": 65_000, "cleanup_duration": 5_000,
+                "state": {"life_cycle_state": "INTERNAL_ERROR", "result_state": "FAILED"},
+                "status": {"state": "TERMINATED", "termination_details": {"code": "CLUSTER_ERROR", "message": "quota"}},
+            }],
+        }))
+        .unwrap();
+        let mut status = DatabricksRunStatus::default();
+        run_facts(&mut status, &pin(), &run);
+        tasks(&mut status, &pin(), &run);
+        times(&mut status, &run);
+        assert_eq!(
+            serde_json::to_value(status).unwrap(),
+            json!({
+                "jobId": "5", "runPageUrl": "https://workspace.test/jobs/5/runs/7?o=42",
+                "lifeCycleState": "INTERNAL_ERROR", "resultState": "FAILED", "stateMessage": "no cluster",
+                "terminationCode": "CLUSTER_ERROR", "terminationType": "CLOUD_FAILURE",
+                "startTime": "1970-01-01T00:00:01Z", "duration": "2m10s",
+                "durations": {
+                    "queueMillis": 5_000, "setupMillis": 60_000, "executionMillis": 65_000, "cleanupMillis": 5_000,
+                    "totalMillis": 130_000,
+                },
+                "tasks": [{
+                    "taskKey": "load", "runId": "71", "attemptNumber": 2, "lifeCycleState": "INTERNAL_ERROR",
+                    "resultState": "FAILED", "terminationCode": "CLUSTER_ERROR", "message": "quota",
+                    "runPageUrl": "https://workspace.test/jobs/5/runs/71?o=42",
+                }],
+            })
+        );
+    }
+
+    #[test]
+    fn an_answer_that_says_less_takes_nothing_away_but_what_has_changed() {
+        let mut status = DatabricksRunStatus::default();
+        run_facts(&mut status, &pin(), &run(7).is("RUNNING").message("busy").into());
+        run_facts(&mut status, &pin(), &serde_json::from_value(json!({"run_id": 7})).unwrap());
+        assert_eq!(
+            (status.job_id.as_deref(), status.run_page_url.is_some(), status.start_time.is_some()),
+            (Some("5"), true, true)
+        );
+        assert_eq!((status.life_cycle_state, status.state_message), (None, None));
+    }
+
+    #[test]
+    fn a_run_that_tells_its_duration_is_believed_and_one_of_many_tasks_has_no_parts() {
+        let mut several = run(7).ended("TERMINATED", "SUCCESS").with([task("a", 71), task("b", 72)]);
+        several.run_duration = 5_000;
+        several.tasks[0].setup_duration = 9;
+        let mut status = DatabricksRunStatus::default();
+        times(&mut status, &several);
+        let durations = status.durations.unwrap();
+        assert_eq!((durations.total_millis, durations.setup_millis), (Some(5_000), None));
+        assert_eq!(status.duration.as_deref(), Some("5s"));
+        let mut unfinished = DatabricksRunStatus::default();
+        times(&mut unfinished, &run(7).is("RUNNING").into());
+        assert_eq!(unfinished.duration, None);
+    }
+
+    #[test]
+    fn tasks_stand_in_the_order_of_what_they_need_from_a_reader() {
+        let ended = |key: &str, id: i64, result: &str| task(key, id).ended("TERMINATED", result);
+        let mixed = [
+            task("skipped", 1).ended("SKIPPED", ""),
+            ended("done", 2, "SUCCESS"),
+            task("busy", 3).is("RUNNING"),
+            ended("stopped", 4, "CANCELED"),
+            ended("bad", 5, "FAILED"),
+        ];
+        let mut status = DatabricksRunStatus::default();
+        tasks(&mut status, &pin(), &run(7).with(mixed));
+        let keys: Vec<_> = status.tasks.iter().map(|task| task.task_key.as_str()).collect();
+        assert_eq!(keys, ["bad", "stopped", "busy", "done", "skipped"]);
+        assert_eq!(status.tasks_truncated, None);
+    }
+
+    #[test]
+    fn long_tasks_fill_their_room_and_no_more() {
+        let long = |n: i64| task(&format!("{n}").repeat(90), n).ended("TERMINATED", "FAILED").message(&"m".repeat(300));
+        let mut status = DatabricksRunStatus::default();
+        tasks(&mut status, &pin(), &run(7).with((10..99).map(long)));
+        let (all, one) = (
+            serde_json::to_string(&status.tasks).unwrap().len(),
+            serde_json::to_string(&status.tasks[0]).unwrap().len(),
+        );
+        assert!(all <= MAX_TASKS_BYTES + 1 && all + one > MAX_TASKS_BYTES, "{all} of {MAX_TASKS_BYTES}");
+        assert_eq!(status.tasks_truncated, Some(true));
+    }
 
     #[test]
     fn the_page_s_url_is_made_of_our_host_and_ids() {

@@ -110,6 +110,24 @@ fn a_start_in_doubt_is_resolved_even_with_retained_credentials_and_while_the_wor
 }
 
 #[test]
+fn what_the_run_was_doing_is_said_again_when_the_workspace_is_back() {
+    for (life, told) in
+        [("QUEUED", "run 7 is queued"), ("RUNNING", "run 7 is running"), ("PENDING", "run 7 is pending")]
+    {
+        let mut world = World::live(7);
+        world.polls(run(7).is(life));
+        world.settles();
+        world.workspace = elsewhere();
+        world.settles();
+        assert_eq!(world.reason(), Reason::WorkspaceChanged.as_str());
+        (world.workspace, world.reading) = (WorkspaceView::Ready { pin: pin() }, None);
+        world.settles();
+        assert_eq!(world.message(), told);
+        assert_eq!(world.reason().to_uppercase(), life);
+    }
+}
+
+#[test]
 fn a_deletion_does_not_cancel_at_another_host_and_warns_with_the_run_id() {
     let mut world = World::live(7);
     world.workspace = elsewhere();
