@@ -232,10 +232,9 @@ fn progress(seen: &Observed<'_>, pin: &WorkspacePin, run: &Run, activity: &Activ
     let started = state == State::Running && status.state.as_deref() != Some(State::Running.as_str());
     // A short wait for compute after the queue is not worth a write; a new cluster's is.
     let brief = state == State::Pending && !cluster && status.state.as_deref() == Some(State::Queued.as_str());
+    // The words say everything that the state and the reason do.
     let news = !brief
-        && (current_reason(status) != current_reason(&next)
-            || current_message(status) != current_message(&next)
-            || status.state != next.state
+        && (current_message(status) != current_message(&next)
             || (cluster && status.run_page_url.is_none() && next.run_page_url.is_some()));
     let newer_generation = status.observed_generation != Some(seen.subject.generation);
     if !news && !newer_generation {

@@ -99,9 +99,9 @@ fn of_a_saved_job(spec: &DatabricksRunSpec) -> bool {
     Request::of(spec).is_some_and(|request| request.endpoint == Endpoint::RunNow)
 }
 
-/// Whether a run that ends like this can be repaired at once.
+/// Whether a run that ends like this, and is not to be cancelled, can be repaired at once.
 pub(super) fn can_repair(spec: &DatabricksRunSpec, verdict: Verdict) -> bool {
-    of_a_saved_job(spec) && !spec.suspend && !spec.cancel && verdict.reason != Reason::RunNotFound
+    of_a_saved_job(spec) && !spec.suspend && verdict.reason != Reason::RunNotFound
 }
 
 /// A finished object goes when its time is up, unless a GitOps tool would only put it back and run it again.

@@ -5,11 +5,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::api::conditions::Reason;
+use crate::api::run::DatabricksRunSpec;
 use crate::api::status::CancelCause;
 use crate::databricks::ids::{RepairId, RunId};
 use crate::databricks::model::{RepairHistoryItem, Run};
 use crate::lifecycle::fixtures::{run, task};
-use crate::lifecycle::step::{Effect, EventReason, Outcome};
+use crate::lifecycle::step::{Effect, EventReason, MetadataChange, Outcome, Step};
 use crate::lifecycle::world::{Rest, World, no_answer, not_connected, refused, unavailable};
 
 fn failed() -> Run {
@@ -237,10 +238,10 @@ fn a_person_s_repair_of_a_finished_run_is_honoured_once() {
     world.ends(failed());
     world.settles();
     world.repair = Some("please".to_owned());
+    assert_eq!(world.decides(), Step::Mark(MetadataChange::Hold { serial: 1 }), "a deletion must find the run");
     world.reads_run(failed());
     let effect = world.asks();
     assert!(matches!(effect, Effect::Repair { .. }), "{effect:?}");
-    assert!(world.held, "a deletion must find the run");
     assert_eq!(world.status.last_handled_repair.as_deref(), Some("please"));
     repairs(&mut world, &effect, 500);
     world.passes(Duration::from_secs(20));
@@ -304,6 +305,34 @@ fn a_person_s_repair_has_the_deadlines_of_a_new_request() {
     assert_eq!(world.status.cancel.as_ref().unwrap().cause, CancelCause::ActiveDeadline);
 }
 
+/// A run that Databricks has lost, while its repair was asked for.
+fn vanished() -> World {
+    let mut world = World::live(7);
+    for _ in 0..3 {
+        world.passes(Duration::from_mins(3));
+        world.polls_nothing();
+        world.settles();
+    }
+    assert_eq!(world.reason(), Reason::RunNotFound.as_str());
+    world
+}
+
+#[test]
+fn a_repair_asked_for_while_the_run_is_live_is_refused_at_its_end_where_it_cannot_be() {
+    let mut one_off = World::of_a_one_off();
+    one_off.starts(7);
+    one_off.settles();
+    let mut suspended = World::live(7);
+    suspended.edits(|spec| spec.suspend = true);
+    for mut world in [one_off, suspended] {
+        world.repair = Some("please".to_owned());
+        world.ends(failed());
+        assert_eq!(world.settles(), None);
+        assert_eq!(world.state(), "Failed");
+        assert!(world.told().contains(&EventReason::RepairRefused), "{:?}", world.told());
+    }
+}
+
 #[test]
 fn a_repair_that_cannot_be_is_refused_in_words_and_not_asked_for_again() {
     let mut one_off = World::of_a_one_off();
@@ -311,7 +340,19 @@ fn a_repair_that_cannot_be_is_refused_in_words_and_not_asked_for_again() {
     one_off.ends(failed());
     let mut success = World::live(7);
     success.ends(succeeded());
-    for (mut world, why) in [(one_off, "saved jobs only"), (success, "has succeeded")] {
+    let commanded = |change: fn(&mut DatabricksRunSpec)| {
+        let mut world = World::live(7);
+        world.ends(failed());
+        world.edits(change);
+        world
+    };
+    for (mut world, why) in [
+        (one_off, "saved jobs only"),
+        (success, "has succeeded"),
+        (vanished(), "no longer knows the run"),
+        (commanded(|spec| spec.suspend = true), "spec.suspend or spec.cancel is true"),
+        (commanded(|spec| spec.cancel = true), "spec.suspend or spec.cancel is true"),
+    ] {
         world.settles();
         let before = (world.state().to_owned(), world.status.completion_time.clone());
         world.repair = Some("please".to_owned());

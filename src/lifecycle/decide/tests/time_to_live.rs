@@ -34,6 +34,15 @@ fn the_time_begins_when_the_end_can_be_read() {
 }
 
 #[test]
+fn of_the_conditions_only_finished_counts() {
+    let mut world = finished();
+    for condition in world.status.conditions.iter_mut().filter(|condition| condition.type_ != "Finished") {
+        condition.last_transition_time.0 -= Duration::from_hours(1);
+    }
+    assert!(world.settles().unwrap() > Duration::from_secs(58));
+}
+
+#[test]
 fn an_object_that_a_tool_would_put_back_is_kept_and_that_is_told_once() {
     let mut world = finished();
     world.kept_by = Some("argocd.argoproj.io/tracking-id".to_owned());

@@ -87,6 +87,21 @@ fn tasks_of_a_run_that_goes_on_are_written_once_a_minute_and_not_forgotten() {
 }
 
 #[test]
+fn a_task_of_two_that_has_ended_is_written() {
+    let mut world = World::live(7);
+    let of = |first| run(7).is("RUNNING").with([first, task("b", 72).is("RUNNING")]);
+    world.polls(of(task("a", 71).is("RUNNING")));
+    assert_eq!(world.settles(), Some(Duration::from_mins(5)));
+    let executing_since = world.status.execution_start_time.clone();
+    assert!(executing_since.is_some());
+    world.passes(Duration::from_mins(2));
+    world.polls(of(task("a", 71).ended("TERMINATED", "SUCCESS")));
+    world.settles();
+    assert_eq!(world.status.tasks[1].result_state.as_deref(), Some("SUCCESS"));
+    assert_eq!(world.status.execution_start_time, executing_since, "once and for all");
+}
+
+#[test]
 fn a_new_cluster_s_start_is_said_from_the_beginning() {
     let mut world = World::with_spec(&json!({
         "workspaceRef": {"name": "prod"},
