@@ -1,9 +1,9 @@
 //! The API server's own account of what was asked of it: what tests count writes with.
 //!
-//! Only our API group and Events are recorded. An entry is written when its answer has been sent, so it may be missing from the
+//! Only our API group, Events, and whatever a service account asks are recorded: operators are service accounts. An entry is written when its answer has been sent, so it may be missing from the
 //! log for a moment after the client has the answer.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -35,6 +35,9 @@ rules:
       - group: events.k8s.io
       - group: \"\"
         resources: [events]
+  # That a Secret was asked for, never what it holds.
+  - level: Metadata
+    userGroups: [\"system:serviceaccounts\"]
   - level: None
 "
         )
@@ -60,6 +63,9 @@ pub struct AuditEntry {
     /// The answer.
     #[serde(default)]
     pub response_status: AuditAnswer,
+    /// What the API server adds, such as why it allowed the request.
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
     /// The request's body at [`AuditLevel::RequestResponse`].
     pub request_object: Option<Value>,
     /// The answer's body at [`AuditLevel::RequestResponse`].
@@ -77,6 +83,8 @@ pub struct AuditUser {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AuditObject {
+    /// The API group; empty for the core.
+    pub api_group: String,
     /// The plural name, as in "databricksruns".
     pub resource: String,
     /// As in "status".
@@ -101,10 +109,17 @@ impl AuditEntry {
     pub fn is_write(&self) -> bool {
         matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
     }
+
+    /// Whether it was refused for want of a right. Other refusals have the same code: nothing is created in a namespace that
+    /// is being deleted, whoever asks.
+    #[must_use]
+    pub fn is_unauthorized(&self) -> bool {
+        self.annotations.get("authorization.k8s.io/decision").is_some_and(|decision| decision == "forbid")
+    }
 }
 
-/// The requests answered so far, oldest first.
-pub(super) fn read(log: &Path) -> Result<Vec<AuditEntry>, Error> {
+/// The requests answered so far whose lines hold this text, oldest first.
+pub(super) fn read(log: &Path, holding: &str) -> Result<Vec<AuditEntry>, Error> {
     let text = match fs::read_to_string(log) {
         // Nothing has been recorded yet.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -113,7 +128,7 @@ pub(super) fn read(log: &Path) -> Result<Vec<AuditEntry>, Error> {
     // The last line may be half written.
     let whole_lines = text.rsplit_once('\n').map_or("", |(whole, _)| whole).lines();
     let mut entries = Vec::new();
-    for line in whole_lines {
+    for line in whole_lines.filter(|line| line.contains(holding)) {
         let entry: AuditEntry =
             serde_json::from_str(line).map_err(|error| Error::system("understand", log)(error.into()))?;
         if entry.stage == "ResponseComplete" {
@@ -132,7 +147,7 @@ mod tests {
         let log = tempfile::NamedTempFile::new().unwrap();
         let whole = r#"{"stage":"ResponseComplete","verb":"patch","user":{"username":"admin"},"objectRef":{"resource":"databricksruns","namespace":"a","name":"b","subresource":"status"},"responseStatus":{"code":200}}"#;
         fs::write(log.path(), format!("{whole}\n{{\"stage\":\"Resp")).unwrap();
-        let entries = read(log.path()).unwrap();
+        let entries = read(log.path(), "").unwrap();
         let [entry] = &entries[..] else { panic!("{entries:?}") };
         assert!(entry.is_write());
         assert_eq!((entry.object_ref.subresource.as_str(), entry.response_status.code), ("status", 200));

@@ -13,7 +13,7 @@ use super::{Cluster, error::Error};
 use crate::wait;
 
 /// Marks the namespaces of tests: `kubectl delete namespace -l dbrun.dev/test` clears a cluster of what a killed test left.
-const LABEL: &str = "dbrun.dev/test";
+pub(super) const LABEL: &str = "dbrun.dev/test";
 
 /// The name of a namespace that belongs to one test.
 ///

@@ -88,9 +88,7 @@ impl Killer {
         if let Some(Target::Point(point, nth)) = target {
             environment.push(format!("{VARIABLE}={}:{nth}", point.as_str()));
         }
-        let kubeconfig = self.stage.cluster.kubeconfig_path();
-        let process =
-            OperatorProcess::start_with(&self.program, kubeconfig, &self.stage.namespace, &FLAGS, &environment);
+        let process = self.stage.process_with(&self.program, &FLAGS, &environment);
         Victim { process, host }
     }
 

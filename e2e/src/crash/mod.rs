@@ -58,10 +58,9 @@ pub enum Failure {
 /// Plays it.
 pub async fn play(options: &Options) -> Result<Report, Failure> {
     let begun = Instant::now();
-    let stage = crate::cluster::shared().await;
     let mut fake = workspace::Options { seed: options.seed, ..workspace::Options::default() }.speed(SPEED);
     fake.settings.latency = Some(LATENCY);
-    let stage = Arc::new(Stage::on(stage, "crash", fake).await);
+    let stage = Arc::new(Stage::bare_with("crash", fake).await);
     stage.connect().await;
     let ledger = Arc::new(Ledger::default());
     let witness = Witness::start(&stage);

@@ -9,6 +9,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 
 use super::Failure;
+use crate::cluster::rights::{Mode, Rights};
 use crate::cluster::{Cluster, ControlPlane};
 use crate::stage::{Operator, RunView, options};
 use crate::workspace::Workspace;
@@ -19,6 +20,7 @@ const NAMESPACE: &str = "default";
 /// A started world. Its parts end in the order of the fields: the operator while there still is something to operate on.
 pub(super) struct World {
     _operator: Operator,
+    _rights: Rights,
     pub(super) databricks: Workspace,
     pub(super) cluster: Cluster,
     client: Client,
@@ -41,11 +43,20 @@ impl World {
         let folder = cluster.kubeconfig_path().with_file_name("demo");
         std::fs::create_dir_all(&folder)?;
         std::fs::write(folder.join("ca.crt"), databricks.ca_pem())?;
-        let kubeconfig = Kubeconfig::read_from(cluster.kubeconfig_path())?;
+        let rights = Rights::grant(&cluster, Mode::Namespaced, &[NAMESPACE]).await?;
+        let kubeconfig = Kubeconfig::read_from(rights.kubeconfig())?;
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
         let client = cluster.client().await?;
         let operator = Operator::start(config, options(NAMESPACE));
-        Ok(Self { _operator: operator, databricks, cluster, client, folder, _control_plane: control_plane })
+        Ok(Self {
+            _operator: operator,
+            _rights: rights,
+            databricks,
+            cluster,
+            client,
+            folder,
+            _control_plane: control_plane,
+        })
     }
 
     /// Puts a manifest where `kubectl apply -f NAME` finds it.

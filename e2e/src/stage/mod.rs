@@ -1,16 +1,20 @@
 //! A stage for tests of the whole operator: a namespace on a real API server, a fake workspace over TLS, the objects that
 //! connect the two, and operators that are started, stopped and killed. When a wait ends in vain, the failure shows the
 //! object and what the workspace was asked.
+//!
+//! Operators have exactly the rights of `config/rbac/`; a stage that ends fails its test if they asked for more.
 
+mod ground;
 mod history;
 mod operators;
 
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use databricks_run_operator::api::crd::crds_yaml;
 use databricks_run_operator::api::run::RunObject;
 use databricks_run_operator::api::workspace::WorkspaceObject;
-use databricks_run_operator::controller;
+use databricks_run_operator::controller::Options;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::GroupVersionKind;
@@ -23,7 +27,9 @@ use tracing_subscriber::EnvFilter;
 pub use self::history::History;
 pub use self::operators::{Operator, OperatorProcess, options};
 
-use crate::cluster::{self, Cluster, TestNamespace};
+use self::ground::Ground;
+use crate::cluster::rights::{Mode, Rights};
+use crate::cluster::{Cluster, TestNamespace};
 use crate::wait::{eventually, try_wait_for, wait_for, wait_gone};
 use crate::workspace::{self, Workspace};
 
@@ -43,6 +49,10 @@ pub struct Stage {
     pub databricks: Workspace,
     /// A client with all rights.
     pub client: Client,
+    /// What the operators of this stage may do.
+    pub rights: Rights,
+    refusals_expected: AtomicBool,
+    _ground: Ground,
 }
 
 #[expect(clippy::expect_used, clippy::missing_panics_doc, clippy::panic, reason = "a stage that fails fails the test")]
@@ -54,22 +64,65 @@ impl Stage {
         stage
     }
 
-    /// Sets one up on the shared control plane, without any object in it.
+    /// Sets one up without any object in it.
     pub async fn bare(prefix: &str) -> Self {
-        Self::on(cluster::shared().await, prefix, workspace::Options::default().speed(SPEED)).await
+        Self::bare_with(prefix, workspace::Options::default().speed(SPEED)).await
+    }
+
+    /// The same, with this workspace.
+    pub async fn bare_with(prefix: &str, options: workspace::Options) -> Self {
+        let mode = ground::mode();
+        Self::standing(Ground::of(mode).await, prefix, options, mode).await
+    }
+
+    /// Sets one up for operators in this mode, with Secret, CA and `DatabricksWorkspace` in place.
+    pub async fn in_mode(mode: Mode, prefix: &str) -> Self {
+        let options = workspace::Options::default().speed(SPEED);
+        let stage = Self::standing(Ground::of(mode).await, prefix, options, mode).await;
+        stage.connect().await;
+        stage
     }
 
     /// Sets one up on this cluster with this workspace, without any object in it.
     pub async fn on(cluster: &Cluster, prefix: &str, options: workspace::Options) -> Self {
+        Self::standing(cluster.into(), prefix, options, ground::mode()).await
+    }
+
+    async fn standing(ground: Ground, prefix: &str, options: workspace::Options, mode: Mode) -> Self {
         // Only the first caller of a process does anything; the operator's own start does the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
         // For those who look into a failure: RUST_LOG says what is shown.
         let _ = tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env()).with_test_writer().try_init();
+        let cluster = ground.cluster.clone();
         cluster.install_crds(&[&crds_yaml()]).await.expect("the CRDs are accepted");
         let namespace = cluster.namespace(prefix).await.expect("a namespace can be made");
         let databricks = Workspace::start(options).expect("a fake workspace can be started");
         let client = cluster.client().await.expect("a client can be made");
-        Self { cluster: cluster.clone(), namespace, databricks, client }
+        let rights = Rights::grant(&cluster, mode, &[&*namespace]).await.expect("the shipped rights can be granted");
+        let refusals_expected = AtomicBool::new(false);
+        Self { cluster, namespace, databricks, client, rights, refusals_expected, _ground: ground }
+    }
+
+    /// Says that this test has its operators ask for what they may not do, for instance because it takes a right away, or
+    /// deletes a namespace with the role bindings in it.
+    pub fn expect_refusals(&self) {
+        self.refusals_expected.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets the operators make tokens of a ServiceAccount of this namespace, by the sample in `config/rbac/samples`.
+    pub async fn grant_tokens_of(&self, service_account: &str) {
+        let sample = include_str!("../../../config/rbac/samples/service-account-token.yaml");
+        let grant = sample.replace("runner", service_account);
+        self.rights.grant_also(&grant).await.expect("the sample can be applied");
+    }
+
+    /// The namespaces that operators of this stage are told to serve; none means all.
+    #[must_use]
+    pub fn served(&self) -> Vec<String> {
+        match self.rights.mode() {
+            Mode::ClusterWide => Vec::new(),
+            Mode::Namespaced | Mode::WithoutClusterRights => vec![self.namespace.to_string()],
+        }
     }
 
     /// Creates Secret, CA and `DatabricksWorkspace`.
@@ -289,22 +342,42 @@ impl Stage {
         .await
     }
 
-    /// An operator in this process, for this namespace.
+    /// An operator in this process, with the stage's rights.
     pub async fn operator(&self) -> Operator {
         self.operator_with(|_| ()).await
     }
 
     /// The same, with other options.
-    pub async fn operator_with(&self, edit: impl FnOnce(&mut controller::Options)) -> Operator {
-        let mut options = options(&self.namespace);
+    pub async fn operator_with(&self, edit: impl FnOnce(&mut Options)) -> Operator {
+        let mut options = Options { namespaces: self.served(), ..options(&self.namespace) };
         edit(&mut options);
-        Operator::start(operators::config(self.cluster.kubeconfig_path()).await, options)
+        Operator::start(operators::config(self.rights.kubeconfig()).await, options)
     }
 
-    /// An operator as a process of its own, for this namespace.
+    /// An operator as a process of its own, with the stage's rights.
     #[must_use]
     pub fn process(&self, program: &str, flags: &[&str]) -> OperatorProcess {
-        OperatorProcess::start(program, self.cluster.kubeconfig_path(), &self.namespace, flags)
+        self.process_with(program, flags, &[])
+    }
+
+    /// The same, with more in its environment, each as `NAME=VALUE`.
+    #[must_use]
+    pub fn process_with(&self, program: &str, flags: &[&str], environment: &[String]) -> OperatorProcess {
+        OperatorProcess::start(program, self.rights.kubeconfig(), &self.served(), flags, environment)
+    }
+}
+
+/// Operators ask for nothing that the shipped rights do not allow. What is asked in the very last moment may be missed: an
+/// entry is written after its answer.
+impl Drop for Stage {
+    #[expect(clippy::panic, reason = "a missing right fails the test")]
+    fn drop(&mut self) {
+        if std::thread::panicking() || self.refusals_expected.load(Ordering::SeqCst) {
+            return;
+        }
+        if let Some(entry) = self.rights.refused().unwrap_or_default().first() {
+            panic!("an operator asked for what config/rbac does not allow: {entry:#?}");
+        }
     }
 }
 

@@ -100,18 +100,12 @@ pub struct OperatorProcess {
 
 #[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "an operator that cannot start fails the test")]
 impl OperatorProcess {
-    /// Starts one; what `flags` say goes before what every test says.
-    #[must_use]
-    pub fn start(program: &str, kubeconfig: &Path, namespace: &str, flags: &[&str]) -> Self {
-        Self::start_with(program, kubeconfig, namespace, flags, &[])
-    }
-
-    /// The same, with more in its environment, each as `NAME=VALUE`.
-    #[must_use]
-    pub fn start_with(
+    /// Starts one that serves these namespaces (none means all). What `flags` say goes before what every test says;
+    /// `environment` is more of that, each as `NAME=VALUE`.
+    pub(super) fn start(
         program: &str,
         kubeconfig: &Path,
-        namespace: &str,
+        namespaces: &[String],
         flags: &[&str],
         environment: &[String],
     ) -> Self {
@@ -125,11 +119,11 @@ impl OperatorProcess {
             "DBRUN_REQUESTS_PER_SECOND=100",
             "DBRUN_SUBMIT_TIMEOUT=2s",
         ];
-        let command = [program, "run", "--namespace", namespace];
         let mut arguments = vec![assignment];
         arguments.extend(of_every_test.iter().map(OsString::from));
         arguments.extend(environment.iter().map(OsString::from));
-        arguments.extend(command.iter().chain(flags).map(OsString::from));
+        arguments.extend([program, "run"].iter().chain(flags).map(OsString::from));
+        arguments.extend(namespaces.iter().map(|name| OsString::from(format!("--namespace={name}"))));
         let folder = Folder::create().expect("a folder can be made");
         let leash = Leash::start(&Launch { name: "operator", program: "env".into(), arguments }, &folder);
         Self { leash: leash.expect("the operator can be started"), _folder: folder }

@@ -89,6 +89,8 @@ async fn a_finalizer_that_somebody_took_off_a_live_run_is_put_back() {
 #[tokio::test]
 async fn a_namespace_with_live_runs_can_be_deleted() {
     let stage = Stage::set("whole").await;
+    // Its role bindings go with everything else.
+    stage.expect_refusals();
     let job = stage.databricks.job("nightly").running_forever().id();
     let _operator = stage.operator().await;
     for name in ["one", "two"] {
