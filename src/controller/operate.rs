@@ -247,11 +247,11 @@ fn start(
         .reconcile_on(woken)
         .graceful_shutdown_on(async move { drop(stop.recv().await) })
         .run(look_at_run, after_run_failure, operator);
-    let connections = Arc::clone(&shared.connections);
+    let (connections, served) = (Arc::clone(&shared.connections), namespace.map(str::to_owned));
     controllers.spawn(async move {
         // Without the workspaces every run would seem to have lost its own.
         all_known(vec![workspaces_known]).await;
-        let retired = retire(workspaces, connections);
+        let retired = retire(served, workspaces, connections);
         tokio::select! {
             () = controller.for_each(|_| std::future::ready(())) => {}
             () = retired => {}

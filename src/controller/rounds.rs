@@ -24,12 +24,14 @@ const RETIRE: Duration = Duration::from_secs(1);
 /// Runs that wait for a workspace are woken spread over this time.
 const WAKE_SPREAD: Duration = Duration::from_secs(2);
 
-/// Notices workspace objects that are no more.
-pub(super) async fn retire(store: Store<WorkspaceObject>, connections: Arc<Connections>) {
+/// Notices workspace objects that are no more, in the one namespace that the store knows, or in all.
+pub(super) async fn retire(served: Option<String>, store: Store<WorkspaceObject>, connections: Arc<Connections>) {
     loop {
         tokio::time::sleep(RETIRE).await;
         for (namespace, name) in connections.present() {
-            if store.get(&ObjectRef::new(&name).within(&namespace)).is_none() {
+            // Of another namespace this store knows nothing, so nothing is missing.
+            let known = served.as_ref().is_none_or(|served| *served == namespace);
+            if known && store.get(&ObjectRef::new(&name).within(&namespace)).is_none() {
                 connections.retire(&namespace, &name);
             }
         }
