@@ -1,10 +1,13 @@
 //! What `docs/architecture.md` says of the house is compared with the house: the arrows it draws with the table of rules,
-//! the tests it names with the tests there are.
+//! the tests that it and other pages name with the tests there are.
 
 use std::collections::BTreeSet;
 
 use crate::rules::{ROOMS, Uses};
 use crate::{none, root, sources};
+
+/// The pages that name the tests which prove what they say.
+const PAGES: [&str; 2] = ["docs/architecture.md", "docs/rbac.md"];
 
 /// The arrows of a Mermaid flowchart, `a --> b` or `a -->|label| b`; dotted ones are told apart in words, not here.
 fn drawn(page: &str) -> BTreeSet<(String, String)> {
@@ -47,18 +50,16 @@ fn the_drawing_shows_the_arrows_of_the_rules() {
 
 #[test]
 fn every_test_that_the_docs_name_is_there() {
-    let page = std::fs::read_to_string(root().join("docs/architecture.md")).unwrap();
     let code: Vec<_> = ["src", "e2e", "tests"].iter().flat_map(|folder| sources(folder)).collect();
-    let names = named_tests(&page);
-    assert!(!names.is_empty(), "docs/architecture.md names no test");
     let missing = |name: &&str| !code.iter().any(|(_, source)| source.contains(&format!("fn {name}(")));
-    none(
-        &names
-            .into_iter()
-            .filter(missing)
-            .map(|name| format!("docs/architecture.md names `{name}`: no such test"))
-            .collect::<Vec<_>>(),
-    );
+    let mut wrong = Vec::new();
+    for path in PAGES {
+        let page = std::fs::read_to_string(root().join(path)).unwrap();
+        let names = named_tests(&page);
+        assert!(!names.is_empty(), "{path} names no test");
+        wrong.extend(names.into_iter().filter(missing).map(|name| format!("{path} names `{name}`: no such test")));
+    }
+    none(&wrong);
 }
 
 #[test]

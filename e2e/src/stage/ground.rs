@@ -44,16 +44,17 @@ pub(super) struct Ground {
     _lent: Option<Lent>,
 }
 
-#[expect(clippy::expect_used, clippy::panic, reason = "a stage without ground fails the test")]
+#[expect(clippy::expect_used, reason = "a stage without ground fails the test")]
 impl Ground {
     /// Fit for operators in this mode.
     pub(super) async fn of(mode: Mode) -> Self {
         if mode != Mode::ClusterWide {
             return Self { cluster: cluster::shared().await.clone(), _lent: None };
         }
-        if std::env::var_os("E2E_KUBECONFIG").is_some_and(|path| !path.is_empty()) {
-            panic!("an operator that serves all namespaces needs a control plane of its own: unset E2E_KUBECONFIG");
-        }
+        assert!(
+            std::env::var_os("E2E_KUBECONFIG").is_none_or(|path| path.is_empty()),
+            "an operator that serves all namespaces needs a control plane of its own: unset E2E_KUBECONFIG"
+        );
         let idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let control_plane = match idle {
             Some(used) => {

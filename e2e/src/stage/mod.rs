@@ -25,7 +25,7 @@ use tokio::io::AsyncWriteExt;
 use tracing_subscriber::EnvFilter;
 
 pub use self::history::History;
-pub use self::operators::{Operator, OperatorProcess, options};
+pub use self::operators::{Operator, OperatorProcess, config, options};
 
 use self::ground::Ground;
 use crate::cluster::rights::{Mode, Rights};
@@ -291,8 +291,13 @@ impl Stage {
 
     /// The same, with something to read on its standard input.
     pub async fn kubectl_reading(&self, arguments: &[&str], input: &str) -> String {
+        self.kubectl_in(&self.namespace, arguments, input).await
+    }
+
+    /// The same, in another namespace.
+    pub async fn kubectl_in(&self, namespace: &str, arguments: &[&str], input: &str) -> String {
         let mut command = self.cluster.kubectl_command(arguments);
-        command.arg("--namespace").arg(&*self.namespace);
+        command.arg("--namespace").arg(namespace);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut kubectl = command.spawn().expect("kubectl can be started");
         let mut stdin = kubectl.stdin.take().expect("its standard input is ours");

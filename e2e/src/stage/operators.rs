@@ -30,8 +30,9 @@ pub fn options(namespace: &str) -> Options {
     }
 }
 
-#[expect(clippy::expect_used, reason = "a kubeconfig that cannot be read fails the test")]
-pub(super) async fn config(kubeconfig: &Path) -> Config {
+/// What a kubeconfig file says.
+#[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "a kubeconfig that cannot be read fails the test")]
+pub async fn config(kubeconfig: &Path) -> Config {
     let kubeconfig = Kubeconfig::read_from(kubeconfig).expect("the kubeconfig can be read");
     let options = KubeConfigOptions::default();
     Config::from_custom_kubeconfig(kubeconfig, &options).await.expect("the kubeconfig can be used")

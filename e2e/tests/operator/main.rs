@@ -18,6 +18,7 @@ mod requests;
 mod restart;
 mod restored;
 mod retries;
+mod rights;
 mod stranded;
 mod suspension;
 mod trust;

@@ -45,12 +45,15 @@ pub(super) fn placed(objects: &[Value], home: &str, served: &[&str]) -> Vec<Valu
         match object["metadata"]["namespace"].as_str().map(place) {
             Some(Some(namespace)) => object["metadata"]["namespace"] = namespace.into(),
             Some(None) => continue,
-            // Without a namespace, the name must tell whose it is.
-            None => rename(&mut object["metadata"]["name"], home),
+            None => {}
+        }
+        // What is granted beside others must say in its name whose it is.
+        if object["kind"] != "ServiceAccount" {
+            rename(&mut object["metadata"]["name"], home);
         }
         object["metadata"]["labels"][LABEL] = home.into();
-        if object["roleRef"]["kind"] == "ClusterRole" {
-            rename(&mut object["roleRef"]["name"], home);
+        if let Some(role) = object.get_mut("roleRef") {
+            rename(&mut role["name"], home);
         }
         for subject in object.get_mut("subjects").and_then(Value::as_array_mut).into_iter().flatten() {
             if let Some(namespace) = subject["namespace"].as_str().and_then(place) {

@@ -1,7 +1,7 @@
 //! The rights an operator runs with in tests: those of `config/rbac/`, read from there, and nothing else. The kit gives each
 //! operator a ServiceAccount of its own with them; an administrator's rights are for tests alone.
 //!
-//! Only names are changed on the way, so that many can be granted side by side: those of namespaces, and of what has none.
+//! Only names are changed on the way, so that many can be granted side by side.
 
 mod manifests;
 mod rules;
