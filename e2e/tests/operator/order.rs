@@ -116,6 +116,8 @@ async fn alone(prefix: &str) -> (ControlPlane, Stage) {
     let control_plane = ControlPlane::builder().without_controllers().start().await.unwrap();
     let stage = Stage::on(control_plane.cluster(), prefix, Options::default().speed(5)).await;
     stage.connect().await;
+    // An API server that has just been started refuses everybody whose roles it has not read yet.
+    stage.expect_refusals();
     (control_plane, stage)
 }
 

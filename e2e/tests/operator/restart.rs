@@ -106,6 +106,8 @@ async fn a_run_id_that_the_api_server_cannot_take_is_written_when_it_is_back() {
     let mut control_plane = ControlPlane::builder().without_controllers().start().await.unwrap();
     let stage = Stage::on(control_plane.cluster(), "no-store", Options::default().speed(5)).await;
     stage.connect().await;
+    // An API server that has just been started refuses everybody whose roles it has not read yet.
+    stage.expect_refusals();
     let job = stage.databricks.job("nightly").id();
     stage.databricks.fault(Fault::on(Operation::RunNow, Kind::HoldAnswer).once());
     let _operator = stage.operator_with(|options| options.submit_timeout = Duration::from_mins(1)).await;
