@@ -101,7 +101,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn keys(of: Value) -> Result<JwkSet, serde_json::Error> {
+    fn keys(of: &Value) -> Result<JwkSet, serde_json::Error> {
         serde_json::from_value(json!({ "keys": [of] }))
     }
 
@@ -127,7 +127,7 @@ mod tests {
                          _eSN9383LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rq\
                          Vt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw";
         let token = format!("eyJhbGciOiJSUzI1NiJ9.{JOE}.{signature}");
-        assert!(verify(&token, &keys(key)?).is_ok_and(|claims| is_joe(&claims)));
+        assert!(verify(&token, &keys(&key)?).is_ok_and(|claims| is_joe(&claims)));
         assert_eq!(verify(&token, &Issuer::new("joe").keys()), Err(Wrong::Signature));
         Ok(())
     }
@@ -140,7 +140,7 @@ mod tests {
         });
         let signature = "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q";
         let token = format!("eyJhbGciOiJFUzI1NiJ9.{JOE}.{signature}");
-        assert!(verify(&token, &keys(key)?).is_ok_and(|claims| is_joe(&claims)));
+        assert!(verify(&token, &keys(&key)?).is_ok_and(|claims| is_joe(&claims)));
         Ok(())
     }
 

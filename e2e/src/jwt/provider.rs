@@ -25,6 +25,7 @@ pub(super) fn install() {
     });
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the library's signature")]
 fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>> {
     match (algorithm, key.family(), key.kind()) {
         (Algorithm::ES256, AlgorithmFamily::Ec, DecodingKeyKind::SecretOrDer(point)) => {
@@ -69,6 +70,7 @@ impl JwtVerifier for Rs256 {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the library's signature")]
 fn signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>> {
     if (algorithm, key.family()) != (&Algorithm::ES256, AlgorithmFamily::Ec) {
         return Err(ErrorKind::InvalidKeyFormat.into());

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::clock::{Clock, Millis, millis};
 use super::exchange::Shared;
 use super::faults::Fault;
+use super::federation::FederationPolicy;
 use super::job_handle::JobHandle;
 use super::jobs::Job;
 use super::log::Entry;
@@ -127,6 +128,18 @@ impl Control {
     pub fn accept_client(&self, client_id: &str, secret: &str) {
         let client = Client { secret: secret.to_owned(), principal: client_id.to_owned() };
         self.0.state().tokens.clients.insert(client_id.to_owned(), client);
+    }
+
+    /// Gives the service principal with this application id access tokens for the tokens this policy describes. True
+    /// unless it has as many policies as one may have.
+    #[expect(clippy::must_use_candidate, reason = "only who adds very many wants to know")]
+    pub fn federate(&self, client_id: &str, policy: FederationPolicy) -> bool {
+        self.0.state().federation.add(client_id, policy)
+    }
+
+    /// Takes all federation policies of a service principal away. The access tokens it holds stay good.
+    pub fn unfederate(&self, client_id: &str) {
+        self.0.state().federation.forget(client_id);
     }
 
     /// What a principal may do: with one job, or with the workspace.

@@ -10,9 +10,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::Control;
-use super::exchange::{Answer, plain};
+use super::exchange::plain;
 use super::faults::Fault;
 use super::idempotency::IdempotencyMode;
+use super::passage::Answer;
 
 /// Where it is.
 pub(super) const PREFIX: &str = "/_control";

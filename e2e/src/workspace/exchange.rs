@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
 use bytes::Bytes;
-use hyper::header::{CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, DATE, RETRY_AFTER};
 use hyper::http::request::Parts;
 use hyper::{Request, Response};
 use serde_json::Value;
@@ -16,14 +17,15 @@ use super::arguments::{self, Query};
 use super::catalog;
 use super::change;
 use super::clock::Millis;
-use super::disturbance::{Disturbance, Instead, Target};
+use super::disturbance::{Disturbance, Target};
 use super::errors::ApiError;
 use super::log::{Arrival, Log};
 use super::oauth;
 use super::operations::{Operation, Route, route};
+use super::passage::{Answer, Passage, Watch};
 use super::rate::Bucket;
 use super::read;
-use super::spoil::spoil;
+use super::server::Service;
 use super::start;
 use super::state::{Call, State};
 
@@ -34,7 +36,7 @@ const JSON: &str = "application/json";
 /// What every connection shares.
 pub(super) struct Shared {
     pub(super) state: Mutex<State>,
-    pub(super) log: Log,
+    pub(super) log: Arc<Log>,
     pub(super) bucket: Mutex<Bucket>,
 }
 
@@ -48,15 +50,6 @@ impl Shared {
     }
 }
 
-/// What becomes of a request.
-pub(super) enum Answer {
-    Respond(Response<Body>),
-    /// Close the connection without an answer.
-    Hangup,
-    /// The same, with a reset.
-    Reset,
-}
-
 /// A request that has been read, with its place in the log.
 struct Exchange {
     number: usize,
@@ -66,8 +59,13 @@ struct Exchange {
     route: Route,
 }
 
-/// Answers one request.
-pub(super) async fn serve(shared: Arc<Shared>, request: Request<hyper::body::Incoming>) -> Answer {
+impl Service for Arc<Shared> {
+    fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Answer> + Send + use<> {
+        serve(Arc::clone(self), request)
+    }
+}
+
+async fn serve(shared: Arc<Shared>, request: Request<Incoming>) -> Answer {
     let (parts, body) = request.into_parts();
     let Ok(bytes) = axum::body::to_bytes(Body::new(body), MAX_REQUEST).await else {
         return Answer::Hangup;
@@ -79,24 +77,10 @@ pub(super) async fn serve(shared: Arc<Shared>, request: Request<hyper::body::Inc
     let route = route(parts.method.as_str(), parts.uri.path());
     let number = shared.log.open(arrival(&shared, &parts, &query, &bytes, &route));
     let exchange = Exchange { number, parts, query, bytes, route };
-    let watch = Watch { shared: Arc::clone(&shared), number };
+    let watch = Watch { log: Arc::clone(&shared.log), number };
     let answer = tokio::spawn(exchange.run(shared)).await;
     drop(watch);
     answer.unwrap_or(Answer::Hangup)
-}
-
-/// Dropped without an answer in the log: the client has gone away.
-struct Watch {
-    shared: Arc<Shared>,
-    number: usize,
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.shared.log.update(self.number, |entry| {
-            entry.abandoned = entry.answered.is_none();
-        });
-    }
 }
 
 fn arrival(shared: &Shared, parts: &Parts, query: &Query, bytes: &[u8], route: &Route) -> Arrival {
@@ -118,7 +102,7 @@ fn arrival(shared: &Shared, parts: &Parts, query: &Query, bytes: &[u8], route: &
 }
 
 /// Reads a query, or a form, which is written the same way.
-fn query_of(text: &str) -> Query {
+pub(super) fn query_of(text: &str) -> Query {
     let pairs = format!("/?{text}")
         .parse()
         .ok()
@@ -129,37 +113,8 @@ fn query_of(text: &str) -> Query {
 impl Exchange {
     async fn run(self, shared: Arc<Shared>) -> Answer {
         let (disturbance, latency) = self.meet(&shared);
-        pause(latency + disturbance.before).await;
-        disturbance.held_before.open().await;
-        let answered = match disturbance.instead {
-            Some(Instead::Reset) => {
-                self.close(&shared, None);
-                return Answer::Reset;
-            }
-            Some(Instead::Redirect) => {
-                let mut moved = plain(302, "text/html", Vec::new());
-                moved.headers_mut().insert(LOCATION, hyper::header::HeaderValue::from_static("/login.html"));
-                Ok(moved)
-            }
-            Some(Instead::Page(kind, page)) => Ok(plain(200, kind, page.as_bytes().to_vec())),
-            Some(Instead::Error(error)) => Err(error),
-            None => self.perform(&shared),
-        };
-        shared.log.update(self.number, |entry| entry.handled = true);
-        pause(disturbance.after).await;
-        disturbance.held_after.open().await;
-        let response = finished(&shared, answered);
-        let status = response.status().as_u16();
-        let answer = match disturbance.spoils {
-            Some(kind) => spoil(response, &kind).await,
-            None => Answer::Respond(response),
-        };
-        self.close(&shared, matches!(answer, Answer::Respond(_)).then_some(status));
-        answer
-    }
-
-    fn close(&self, shared: &Shared, status: Option<u16>) {
-        shared.log.close(self.number, status, shared.now());
+        let passage = Passage { log: &shared.log, number: self.number, now: &|| shared.now() };
+        passage.go(disturbance, latency, || self.perform(&shared), |answered| finished(&shared, answered)).await
     }
 
     /// The faults this request meets, and how long the service takes for it.
@@ -180,11 +135,6 @@ impl Exchange {
             Duration::from_micros(random.between(bound(low), bound(high)))
         });
         drop(state);
-        if !disturbance.names.is_empty() {
-            shared.log.update(self.number, |entry| {
-                entry.faults.clone_from(&disturbance.names);
-            });
-        }
         (disturbance, latency)
     }
 
@@ -275,8 +225,20 @@ fn finished(shared: &Shared, answered: Result<Response<Body>, ApiError>) -> Resp
         let mut state = shared.state();
         (state.random.hex(), state.clock.now(), state.settings.workspace_id)
     };
+    let mut response = rendered(answered, &request_id, now);
+    let headers = response.headers_mut();
+    for (name, value) in [("x-request-id", request_id), ("x-databricks-org-id", workspace_id.to_string())] {
+        if let Ok(value) = value.parse() {
+            headers.insert(name, value);
+        }
+    }
+    response
+}
+
+/// The answer, or the error in its place, with its date.
+pub(super) fn rendered(answered: Result<Response<Body>, ApiError>, request_id: &str, now: Millis) -> Response<Body> {
     let mut response = answered.unwrap_or_else(|error| {
-        let (body, kind) = error.render(&request_id);
+        let (body, kind) = error.render(request_id);
         let mut response = plain(error.status, kind.unwrap_or_default(), body);
         if let Some(retry_after) = error.retry_after.as_ref().and_then(|text| text.parse().ok()) {
             response.headers_mut().insert(RETRY_AFTER, retry_after);
@@ -284,16 +246,8 @@ fn finished(shared: &Shared, answered: Result<Response<Body>, ApiError>) -> Resp
         response
     });
     // The clock of this workspace, not of this machine: clients compare the times of runs with it.
-    let date = httpdate::fmt_http_date(system_time(now));
-    let headers = response.headers_mut();
-    for (name, value) in [
-        (DATE, date),
-        (hyper::header::HeaderName::from_static("x-request-id"), request_id),
-        (hyper::header::HeaderName::from_static("x-databricks-org-id"), workspace_id.to_string()),
-    ] {
-        if let Ok(value) = value.parse() {
-            headers.insert(name, value);
-        }
+    if let Ok(date) = httpdate::fmt_http_date(system_time(now)).parse() {
+        response.headers_mut().insert(DATE, date);
     }
     response
 }
@@ -327,12 +281,6 @@ pub(super) fn plain(status: u16, kind: &'static str, body: Vec<u8>) -> Response<
     response
 }
 
-async fn pause(span: Duration) {
-    if !span.is_zero() {
-        tokio::time::sleep(span).await;
-    }
-}
-
-fn system_time(at: Millis) -> SystemTime {
+pub(super) fn system_time(at: Millis) -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(u64::try_from(at).unwrap_or(0))
 }

@@ -32,6 +32,7 @@ impl World {
             runs: super::runs::Runs::default(),
             ledger: super::idempotency::Ledger::default(),
             tokens: super::tokens::Tokens::default(),
+            federation: super::federation::Federation::default(),
             faults: super::disturbance::Faults::default(),
             submit_scripts: Vec::new(),
         };

@@ -4,6 +4,8 @@
 //! operator: no type of the operator's crate may be used in this room, or the two would share their mistakes.
 //! Its other witness is the official Python SDK (`e2e/conformance`).
 //!
+//! Beside it stands a fake of Entra's login host (`entra`), whose access tokens it accepts.
+//!
 //! Three rules hold it up. States are computed from facts and the clock, so reading advances nothing (`lifecycle`).
 //! What a request does is done whether or not its client waits for the answer (`exchange`). Every request is in the log
 //! before anything happens to it (`log`). `e2e/tests/workspace.rs` holds it to them over TLS.
@@ -19,9 +21,11 @@ mod dependencies;
 mod disturbance;
 mod door;
 mod endings;
+mod entra;
 mod errors;
 mod exchange;
 mod faults;
+mod federation;
 mod idempotency;
 mod job_handle;
 mod jobs;
@@ -31,6 +35,7 @@ mod lifecycle_tests;
 mod log;
 mod oauth;
 mod operations;
+mod passage;
 mod random;
 mod rate;
 mod read;
@@ -46,19 +51,17 @@ mod tls;
 mod tokens;
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
-use std::time::Duration;
-
-use tokio::sync::oneshot;
 
 pub use self::clock::{Clock, Millis};
 pub use self::control::{Control, NoSuchRequest};
 pub use self::conventions::GUIDE;
 pub use self::endings::Ending;
+pub use self::entra::{AZURE_DATABRICKS, LoginHost, TOKEN_EXCHANGE_AUDIENCE};
 pub use self::faults::{Fault, Kind, RetryAfter};
+pub use self::federation::{FederationPolicy, PolicyError};
 pub use self::idempotency::IdempotencyMode;
 pub use self::job_handle::JobHandle;
 pub use self::log::Entry;
@@ -150,70 +153,49 @@ pub enum StartError {
 /// A workspace that serves until it is dropped, on a thread and a runtime of its own.
 pub struct Workspace {
     control: Control,
-    host: String,
-    ca_pem: String,
+    serving: server::Serving,
     token: String,
     client: (String, String),
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl Workspace {
     /// Starts a workspace. It answers as soon as this returns.
     pub fn start(options: Options) -> Result<Self, StartError> {
-        let address = options.listen;
-        let cannot_listen = |source| StartError::Listen { address, source };
-        let listener = TcpListener::bind(address).map_err(cannot_listen)?;
-        listener.set_nonblocking(true).map_err(cannot_listen)?;
-        let bound = listener.local_addr().map_err(cannot_listen)?;
-        let mut names = vec!["127.0.0.1".to_owned(), "localhost".to_owned(), bound.ip().to_string()];
-        names.extend(options.names);
-        names.sort();
-        names.dedup();
-        let tls::Identity { ca_pem, acceptor } = tls::identity(&names)?;
-        let host = format!("https://{bound}");
+        let address = server::Address::bind(options.listen, options.names)?;
         let shared = Arc::new(Shared {
             state: Mutex::new(state::State {
                 settings: options.settings,
                 clock: options.clock,
                 random: random::Random::seeded(options.seed),
-                host: host.clone(),
+                host: address.host.clone(),
                 jobs: BTreeMap::new(),
                 runs: runs::Runs::default(),
                 ledger: idempotency::Ledger::default(),
                 tokens: tokens::Tokens::default(),
+                federation: federation::Federation::default(),
                 faults: disturbance::Faults::default(),
                 submit_scripts: Vec::new(),
             }),
-            log: log::Log::new(options.echo),
+            log: Arc::new(log::Log::new(options.echo)),
             bucket: Mutex::new(rate::Bucket::new()),
         });
-        let (stop, stopped) = oneshot::channel();
-        let thread = serve(listener, acceptor, Arc::clone(&shared), stopped).map_err(StartError::Thread)?;
+        let serving = address.serve("fake-workspace", Arc::clone(&shared))?;
         let control = Control(shared);
         control.accept_token(&options.token, OWNER, None);
         control.accept_client(&options.client.0, &options.client.1);
-        Ok(Self {
-            control,
-            host,
-            ca_pem,
-            token: options.token,
-            client: options.client,
-            stop: Some(stop),
-            thread: Some(thread),
-        })
+        Ok(Self { control, serving, token: options.token, client: options.client })
     }
 
     /// `https://127.0.0.1:PORT`.
     #[must_use]
     pub fn host(&self) -> &str {
-        &self.host
+        &self.serving.host
     }
 
     /// The certificate authority clients must trust.
     #[must_use]
     pub fn ca_pem(&self) -> &str {
-        &self.ca_pem
+        &self.serving.ca_pem
     }
 
     /// The personal access token it started with.
@@ -241,34 +223,4 @@ impl Deref for Workspace {
     fn deref(&self) -> &Control {
         &self.control
     }
-}
-
-impl Drop for Workspace {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // A thread that panicked has said so itself.
-            let _ = thread.join();
-        }
-    }
-}
-
-/// How long connections that are open get when the workspace stops.
-const FAREWELL: Duration = Duration::from_millis(50);
-
-fn serve(
-    listener: TcpListener,
-    acceptor: tokio_rustls::TlsAcceptor,
-    shared: Arc<Shared>,
-    stopped: oneshot::Receiver<()>,
-) -> std::io::Result<JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let listener = {
-        let _inside = runtime.enter();
-        tokio::net::TcpListener::from_std(listener)?
-    };
-    std::thread::Builder::new().name("fake-workspace".to_owned()).spawn(move || {
-        runtime.block_on(server::run(listener, acceptor, shared, stopped));
-        runtime.shutdown_timeout(FAREWELL);
-    })
 }

@@ -1,16 +1,20 @@
 //! The token endpoint and what leads clients to it. One function per grant.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::arguments::Query;
 use super::clock::millis;
 use super::errors::ApiError;
+use super::federation;
 use super::state::State;
 
 /// `POST /oidc/v1/token`: an access token for whoever proves to be a client.
 pub(super) fn token(state: &mut State, form: &Query, authorization: Option<&str>) -> Result<Value, ApiError> {
     match form.text("grant_type") {
         Some("client_credentials") => client_credentials(state, form, authorization),
+        Some(federation::TOKEN_EXCHANGE) => federation::exchange(state, form),
         Some(other) => {
             Err(ApiError::oauth(400, "unsupported_grant_type", &format!("grant_type {other} is not supported")))
         }
@@ -25,15 +29,23 @@ fn client_credentials(state: &mut State, form: &Query, authorization: Option<&st
     let (id, secret) = authorization.and_then(basic).or_else(in_form).ok_or_else(refused)?;
     let client = state.tokens.clients.get(&id).filter(|client| client.secret == secret);
     let principal = client.ok_or_else(refused)?.principal.clone();
-    if form.text("scope").is_some_and(|scope| !scope.split(' ').any(|word| word == "all-apis")) {
-        return Err(ApiError::oauth(400, "invalid_scope", "The requested scope is invalid"));
+    check_scope(form)?;
+    let lifetime = state.settings.token_lifetime;
+    Ok(grant(state, &principal, lifetime))
+}
+
+/// There is one scope for those who call the API.
+pub(super) fn check_scope(form: &Query) -> Result<(), ApiError> {
+    match form.text("scope") {
+        Some(scope) if !scope.split(' ').any(|word| word == "all-apis") => {
+            Err(ApiError::oauth(400, "invalid_scope", "The requested scope is invalid"))
+        }
+        _ => Ok(()),
     }
-    Ok(grant(state, &principal))
 }
 
 /// The answer every grant ends in.
-fn grant(state: &mut State, principal: &str) -> Value {
-    let lifetime = state.settings.token_lifetime;
+pub(super) fn grant(state: &mut State, principal: &str, lifetime: Duration) -> Value {
     let expires = state.clock.now() + millis(lifetime);
     let token = state.tokens.issue(&mut state.random, principal, expires);
     let seconds = lifetime.as_secs();
@@ -64,6 +76,6 @@ pub(super) fn discovery(state: &State, path: &str) -> Value {
         "issuer": format!("{host}/oidc"),
         "authorization_endpoint": format!("{host}/oidc/v1/authorize"),
         "token_endpoint": format!("{host}/oidc/v1/token"),
-        "grant_types_supported": ["client_credentials"],
+        "grant_types_supported": ["client_credentials", federation::TOKEN_EXCHANGE],
     })
 }

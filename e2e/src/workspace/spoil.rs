@@ -11,8 +11,8 @@ use futures::stream;
 use hyper::Response;
 use hyper::header::CONTENT_LENGTH;
 
-use super::exchange::Answer;
 use super::faults::Kind;
+use super::passage::Answer;
 
 /// More than any client should be willing to read of one JSON answer in a moment.
 const ENDLESS_CHUNK: usize = 64 * 1024;

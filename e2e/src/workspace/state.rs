@@ -10,6 +10,7 @@ use super::clock::{Clock, Millis, millis};
 use super::disturbance::Faults;
 use super::errors::ApiError;
 use super::faults::RetryAfter;
+use super::federation::Federation;
 use super::idempotency::{IdempotencyMode, Ledger};
 use super::jobs::Job;
 use super::random::Random;
@@ -34,6 +35,8 @@ pub struct Settings {
     pub token_lifetime: Duration,
     /// Tokens are refused this long before they end (Azure: 30 s).
     pub token_margin: Duration,
+    /// The token endpoint's clock is ahead of the workspace's by this much, so that what is good here has ended there.
+    pub token_endpoint_ahead: Duration,
     /// `expires_in` is a string instead of a number.
     pub expires_in_as_text: bool,
     /// The API versions this workspace has.
@@ -56,6 +59,7 @@ impl Default for Settings {
             latency: None,
             token_lifetime: Duration::from_hours(1),
             token_margin: Duration::ZERO,
+            token_endpoint_ahead: Duration::ZERO,
             expires_in_as_text: false,
             versions: vec!["2.1".to_owned(), "2.2".to_owned()],
             output_of_gone_run_is_500: false,
@@ -77,6 +81,7 @@ pub(super) struct State {
     pub(super) runs: Runs,
     pub(super) ledger: Ledger,
     pub(super) tokens: Tokens,
+    pub(super) federation: Federation,
     pub(super) faults: Faults,
     pub(super) submit_scripts: Vec<SubmitScript>,
 }

@@ -1,7 +1,6 @@
 //! Who may call: principals, their access tokens, and the OAuth clients that are given more of them.
 //!
-//! Every way to get a token ends in [`Tokens::issue`]; another grant is another function beside
-//! `oauth::client_credentials`.
+//! Every way to get a token ends in [`Tokens::issue`]: the grants of `oauth`, and the login host beside the workspace.
 
 use std::collections::HashMap;
 

@@ -3,7 +3,9 @@
 
 mod access;
 mod bench;
+mod entra;
 mod faults;
+mod federation;
 
 use std::time::Duration;
 
