@@ -8,10 +8,12 @@ use std::{
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use e2e::{
     cluster::{self, Cluster, ControlPlane, KUBERNETES_VERSION},
+    jwt,
     wait::{eventually, wait_gone},
 };
 use k8s_openapi::{
@@ -61,6 +63,23 @@ async fn kubectl_reaches_the_cluster() -> Outcome {
     let namespace = cluster.namespace("kubectl").await?;
     let said = cluster.kubectl_command(["get", "namespace", namespace.name(), "-o", "name"]).output().await?;
     assert_eq!(String::from_utf8(said.stdout)?.trim(), format!("namespace/{namespace}"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_service_account_is_given_tokens_for_any_audience_that_the_cluster_s_published_keys_prove() -> Outcome {
+    let cluster = cluster::shared().await;
+    let namespace = cluster.namespace("audience").await?;
+    let accounts: Api<ServiceAccount> = Api::namespaced(cluster.client().await?, &namespace);
+    accounts.create(&PostParams::default(), &object(json!({ "metadata": { "name": "runner" } }))).await?;
+    let issuer = cluster.token_issuer().await?;
+    for audience in ["https://databricks.example/oidc/v1/token", "api://AzureADTokenExchange"] {
+        let token = cluster.token(&namespace, "runner", audience, Duration::from_mins(10)).await?;
+        let claims = jwt::verify(&token, &serde_json::from_value(issuer.jwks.clone())?)?;
+        assert_eq!((claims.issuer, claims.audiences), (issuer.issuer.clone(), vec![audience.to_owned()]));
+        assert_eq!(claims.subject, format!("system:serviceaccount:{namespace}:runner"));
+        assert_eq!(Some(claims.expires - 600), claims.not_before);
+    }
     Ok(())
 }
 

@@ -4,17 +4,12 @@
 use std::path::Path;
 
 use data_encoding::BASE64;
-use k8s_openapi::api::{
-    authentication::v1::{TokenRequest, TokenRequestSpec},
-    core::v1::ServiceAccount,
-};
 use kube::{
-    Api, Client,
-    api::PostParams,
+    Client,
     config::{AuthInfo, KubeConfigOptions, Kubeconfig},
 };
 
-use super::{certificates::Certificates, error::Error};
+use super::{certificates::Certificates, error::Error, tokens};
 
 /// How long a service account's token is good for: longer than any test.
 const TOKEN_SECONDS: i64 = 24 * 60 * 60;
@@ -59,20 +54,10 @@ pub(super) async fn client_of(kubeconfig: Kubeconfig, path: &Path) -> Result<Cli
 
 /// The kubeconfig with the administrator replaced by a service account.
 pub(super) async fn of_service_account(path: &Path, namespace: &str, name: &str) -> Result<Kubeconfig, Error> {
-    let accounts: Api<ServiceAccount> = Api::namespaced(client(path).await?, namespace);
-    let request = TokenRequest {
-        spec: Some(TokenRequestSpec { expiration_seconds: Some(TOKEN_SECONDS), ..TokenRequestSpec::default() }),
-        ..TokenRequest::default()
-    };
-    let token = accounts
-        .create_token_request(name, &PostParams::default(), &request)
-        .await
-        .map_err(Error::api(format!("get a token for service account {namespace}/{name}")))?
-        .status
-        .and_then(|status| status.token);
+    let token = tokens::request(client(path).await?, namespace, name, None, TOKEN_SECONDS).await?;
     let mut kubeconfig = read(path)?;
     for user in &mut kubeconfig.auth_infos {
-        user.auth_info = Some(AuthInfo { token: token.clone().map(Into::into), ..AuthInfo::default() });
+        user.auth_info = Some(AuthInfo { token: Some(token.clone().into()), ..AuthInfo::default() });
     }
     Ok(kubeconfig)
 }

@@ -20,11 +20,12 @@ mod kubeconfig;
 mod leash;
 mod namespace;
 mod port;
-pub mod rights;
+mod tokens;
 
 use std::{
     ffi::OsStr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use kube::{Client, config::Kubeconfig};
@@ -37,6 +38,7 @@ pub use self::{
     control_plane::{Builder, ControlPlane},
     error::Error,
     namespace::TestNamespace,
+    tokens::TokenIssuer,
 };
 pub(crate) use self::{
     folder::Folder,
@@ -127,6 +129,23 @@ impl Cluster {
         kubeconfig::of_service_account(&self.kubeconfig, namespace, service_account).await
     }
 
+    /// The issuer of the cluster's service account tokens and its keys.
+    pub async fn token_issuer(&self) -> Result<TokenIssuer, Error> {
+        tokens::issuer(&self.client().await?).await
+    }
+
+    /// A token of a service account, which must exist, for this audience and time (at least ten minutes).
+    pub async fn token(
+        &self,
+        namespace: &str,
+        service_account: &str,
+        audience: &str,
+        lifetime: Duration,
+    ) -> Result<String, Error> {
+        let seconds = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX);
+        tokens::request(self.client().await?, namespace, service_account, Some(audience), seconds).await
+    }
+
     /// The `kubectl` that fits the cluster.
     #[must_use]
     pub fn kubectl(&self) -> &Path {
@@ -157,14 +176,8 @@ impl Cluster {
         self.audit_log.as_deref()
     }
 
-    /// The requests about our objects and about Events that were answered so far, and all that operators asked; none for a
-    /// cluster that existed before.
+    /// The requests about our objects and about Events that were answered so far; none for a cluster that existed before.
     pub fn audit_entries(&self) -> Result<Vec<AuditEntry>, Error> {
-        self.audit_entries_that_say("")
-    }
-
-    /// Those whose line in the log holds this text. Most lines need not be understood then.
-    pub fn audit_entries_that_say(&self, text: &str) -> Result<Vec<AuditEntry>, Error> {
-        self.audit_log().map_or(Ok(Vec::new()), |log| audit::read(log, text))
+        self.audit_log().map_or(Ok(Vec::new()), audit::read)
     }
 }
