@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use super::kubernetes::Kubernetes;
 use super::ports::StoreError;
 use crate::api::workspace::KeyRef;
-use crate::databricks::credentials::{Credentials, SecretKey};
+use crate::databricks::credentials::{Assertion, AssertionRequest, Credentials, SecretKey};
 use crate::databricks::error::CredentialsError;
 
 /// The Secrets of one namespace.
@@ -36,6 +36,11 @@ impl Credentials for Secrets {
             }
         }
         .boxed()
+    }
+
+    fn assertion<'a>(&'a self, what: &'a AssertionRequest) -> BoxFuture<'a, Result<Assertion, CredentialsError>> {
+        let why = format!("a token of {} is not offered yet; use an identity with a secret", what.source);
+        async move { Err(CredentialsError::NotAllowed(why)) }.boxed()
     }
 }
 

@@ -253,7 +253,7 @@ fn auth(auth: &crate::api::workspace::Auth) -> Option<Auth> {
 /// What a failed check means for the workspace.
 fn obstacle(error: &Error) -> Obstacle {
     let reason = match error {
-        Error::NoToken(cause) => obstacle(cause).reason,
+        Error::NoToken(no) => obstacle(&no.cause).reason,
         Error::Credentials(CredentialsError::NotFound(_)) => Reason::CredentialsNotFound,
         Error::Credentials(_) => Reason::CredentialsUnusable,
         Error::Unauthenticated(_) => Reason::Unauthorized,

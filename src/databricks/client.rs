@@ -49,10 +49,11 @@ impl Client {
         limiter: Arc<Limiter>,
         observer: Arc<dyn Observer>,
     ) -> Result<Self, InvalidSettings> {
-        let transport = Arc::new(Transport::new(&settings)?);
+        let transport = Transport::new(&settings, settings.host.clone(), settings.workspace_id.as_deref())?;
+        let transport = Arc::new(transport);
         let clock = Clock::system();
         let secrets = KeptSecrets::new(credentials, clock.clone());
-        let issuer = issuer(&settings, secrets, transport.clone(), limiter.clone(), observer.clone());
+        let issuer = issuer(&settings, secrets, transport.clone(), limiter.clone(), observer.clone())?;
         Ok(Self(Arc::new(Inner {
             settings,
             transport,
@@ -119,11 +120,11 @@ impl Client {
             method: request.method.clone(),
             path: format!("/api/{}/jobs/{}", request.version, request.path),
             query: &request.query,
-            authorization: token.authorization(),
+            authorization: Some(token.authorization()),
             body_cap: request.body_cap,
             run: request.run,
         };
-        self.0.transport.exchange(http, deadline, &self.0.limiter, &*self.0.observer).await
+        self.0.transport.exchange(http, deadline, Some(&self.0.limiter), &*self.0.observer).await
     }
 }
 
@@ -142,6 +143,9 @@ pub enum InvalidSettings {
     /// The workspace id cannot stand in a header.
     #[error("workspaceId `{0}` is no workspace's number; write the digits after `?o=` in the workspace's address")]
     WorkspaceId(String),
+    /// The directory cannot stand in the path of the login host.
+    #[error("tenantId `{0}` is no directory's id; write the id or the domain that Microsoft Entra shows for it")]
+    TenantId(String),
     /// The system offers no certificates, or TLS cannot be set up.
     #[error("TLS cannot be set up: {0}; the image must hold the system's CA certificates")]
     Tls(String),

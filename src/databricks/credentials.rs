@@ -1,4 +1,4 @@
-//! Where secrets come from, and how long they are remembered when they can no longer be read.
+//! Where secrets and assertions come from, and how long secrets are remembered when they can no longer be read.
 //!
 //! A namespace that is being deleted often loses its Secret, or the right to read it, before its runs are cancelled.
 //! So the last good reading is kept for [`KEPT_FOR`]; a reading that Databricks refused is never used again.
@@ -13,6 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::clock::Clock;
 use super::error::CredentialsError;
+use super::settings::AssertionSource;
 
 /// How long a secret that was read once serves when it cannot be read any more.
 pub const KEPT_FOR: Duration = Duration::from_mins(15);
@@ -32,10 +33,32 @@ impl fmt::Display for SecretKey {
     }
 }
 
-/// Reads secrets. Called anew whenever a token is needed, so that a rotated secret is seen.
+/// A token of a Kubernetes ServiceAccount that is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct AssertionRequest {
+    /// Whose.
+    pub source: AssertionSource,
+    /// Whom it is for. Never the Kubernetes API server: whoever makes the assertion refuses that.
+    pub audience: String,
+}
+
+/// A token of a Kubernetes ServiceAccount: a JWT that proves who we are to whoever trusts the cluster.
+#[derive(Debug, Clone)]
+pub struct Assertion {
+    /// The JWT.
+    pub token: SecretString,
+    /// How long it is still valid.
+    pub expires_in: Duration,
+}
+
+/// Reads secrets and gets assertions. Called anew whenever a token is needed, so that a rotated secret is seen.
 pub trait Credentials: Send + Sync + 'static {
     /// Reads one key of one secret, with a deadline of its own.
     fn read<'a>(&'a self, what: &'a SecretKey) -> BoxFuture<'a, Result<SecretString, CredentialsError>>;
+
+    /// Gets an assertion, with a deadline of its own. The longer it lives (an hour is good), the longer a namespace that
+    /// loses its ServiceAccount can still cancel its runs: what was exchanged for it serves to its end and no longer.
+    fn assertion<'a>(&'a self, what: &'a AssertionRequest) -> BoxFuture<'a, Result<Assertion, CredentialsError>>;
 }
 
 /// Secrets with a short memory.
@@ -122,6 +145,13 @@ pub(super) mod tests {
         fn read<'a>(&'a self, _: &'a SecretKey) -> BoxFuture<'a, Result<SecretString, CredentialsError>> {
             let answer = self.0.lock().unwrap().clone();
             Box::pin(async move { answer.map(SecretString::from) })
+        }
+
+        /// The one answer there is, as a token of ten minutes.
+        fn assertion<'a>(&'a self, _: &'a AssertionRequest) -> BoxFuture<'a, Result<Assertion, CredentialsError>> {
+            let answer = self.0.lock().unwrap().clone();
+            let expires_in = Duration::from_mins(10);
+            Box::pin(async move { answer.map(|token| Assertion { token: token.into(), expires_in }) })
         }
     }
 

@@ -56,7 +56,10 @@ pub enum Error {
     #[error("{0}")]
     Rejected(ApiError),
     /// The token was not accepted.
-    #[error("Databricks does not accept the credentials ({0}); renew the token or the secret in the Secret")]
+    #[error(
+        "Databricks does not accept the credentials ({0}); renew the token or the secret in the Secret, or have the \
+         principal added to the workspace"
+    )]
     Unauthenticated(ApiError),
     /// The identity lacks a right.
     #[error("the identity is not allowed to do this ({0}); grant it in Databricks")]
@@ -82,16 +85,56 @@ pub enum Error {
     /// was sent.)
     #[error("{0}; check spec.host of the workspace")]
     WrongHost(String),
-    /// The token endpoint did not give a token, so the call itself was never sent. Holds what went wrong there where
-    /// that error alone would read as "may have been executed".
-    #[error("no token could be had: {0}")]
-    NoToken(Box<Error>),
+    /// No token could be had, so the call itself was never sent. Holds what went wrong there where that error alone
+    /// would read as "may have been executed", or would not tell who refused and what to check.
+    #[error("{0}")]
+    NoToken(Box<NoToken>),
     /// The token could not be had because of something in the cluster: a Secret or a key that is not there.
     #[error("{0}")]
     Credentials(CredentialsError),
     /// Our own rate limit: nothing was sent; ask again after this time.
     #[error("held back by the rate limit for {0:?}")]
     NotNow(Duration),
+}
+
+/// Why there is no token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoToken {
+    /// What went wrong, by which callers decide.
+    pub cause: Error,
+    /// Who was asked, where it was not simply the workspace: "the login host login.microsoftonline.com".
+    pub from: Option<String>,
+    /// What to check where the request was refused.
+    pub remedy: Option<String>,
+}
+
+impl std::fmt::Display for NoToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Some(from) = &self.from else { return write!(f, "no token could be had: {}", self.cause) };
+        match &self.cause {
+            Error::Unauthenticated(api) | Error::Forbidden(api) | Error::Rejected(api) | Error::NotFound(api) => {
+                write!(f, "{from} refuses to give a token ({api})")?;
+            }
+            Error::Throttled { api, .. } | Error::QuotaExceeded(api) => {
+                write!(f, "no token could be had: {from} asks to slow down ({api})")?;
+            }
+            Error::Unavailable(api) => write!(f, "no token could be had: {from} cannot answer now ({api})")?,
+            Error::Transport(TransportError::NotConnected(why)) => {
+                write!(f, "no token could be had: no connection to {from}: {why}")?;
+            }
+            Error::Transport(TransportError::NoAnswer(why)) => {
+                write!(f, "no token could be had: no answer from {from}: {why}")?;
+            }
+            Error::Transport(TransportError::UnreadableAnswer(why)) => {
+                write!(f, "no token could be had: the answer of {from} could not be read: {why}")?;
+            }
+            other => write!(f, "no token could be had from {from}: {other}")?,
+        }
+        match &self.remedy {
+            Some(remedy) => write!(f, "; {remedy}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The network between us and Databricks failed.
@@ -149,7 +192,7 @@ impl Error {
             Self::Unavailable(_) => "Unavailable",
             Self::Transport(_) => "Unreachable",
             Self::WrongHost(_) => "WrongHost",
-            Self::NoToken(cause) => cause.reason(),
+            Self::NoToken(no) => no.cause.reason(),
             Self::Credentials(CredentialsError::NotFound(_)) => "CredentialsNotFound",
             Self::Credentials(_) => "CredentialsUnusable",
             Self::NotNow(_) => "RateLimited",
@@ -175,7 +218,7 @@ impl Error {
             | Self::Throttled { api, .. }
             | Self::QuotaExceeded(api)
             | Self::Unavailable(api) => api.request_id = None,
-            Self::NoToken(cause) => cause.forget_request_id(),
+            Self::NoToken(no) => no.cause.forget_request_id(),
             Self::Transport(_) | Self::WrongHost(_) | Self::Credentials(_) | Self::NotNow(_) => {}
         }
     }
@@ -209,7 +252,7 @@ impl Error {
     pub(super) fn before_sending(self) -> Self {
         match self.executed() {
             Executed::No => self,
-            Executed::Maybe => Self::NoToken(Box::new(self)),
+            Executed::Maybe => Self::NoToken(Box::new(NoToken { cause: self, from: None, remedy: None })),
         }
     }
 
@@ -225,7 +268,7 @@ impl Error {
             | Self::Throttled { api, .. }
             | Self::QuotaExceeded(api)
             | Self::Unavailable(api) => Some(api),
-            Self::NoToken(cause) => cause.api(),
+            Self::NoToken(no) => no.cause.api(),
             Self::Transport(_) | Self::WrongHost(_) | Self::Credentials(_) | Self::NotNow(_) => None,
         }
     }

@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::form_urlencoded::byte_serialize;
 
-use super::client::Deadline;
+use super::client::{Deadline, InvalidSettings};
 use super::credentials::{KeptSecrets, SecretKey};
 use super::error::{CredentialsError, Error};
 use super::limiters::Limiter;
@@ -32,13 +32,29 @@ pub(super) fn issuer(
     transport: Arc<Transport>,
     limiter: Arc<Limiter>,
     observer: Arc<dyn Observer>,
-) -> Box<dyn Issuer> {
-    match settings.auth.clone() {
+) -> Result<Box<dyn Issuer>, InvalidSettings> {
+    Ok(match settings.auth.clone() {
         Auth::Pat { token } => Box::new(Pat { token, secrets }),
         Auth::OauthM2m { client_id, client_secret } => {
             Box::new(OauthM2m { client_id, client_secret, secrets, transport, limiter, observer })
         }
+        Auth::TokenFederation { .. } | Auth::AzureServicePrincipal { .. } | Auth::AzureWorkloadIdentity { .. } => {
+            Box::new(NotYet)
+        }
+    })
+}
+
+/// A kind that is described and not yet served.
+struct NotYet;
+
+impl Issuer for NotYet {
+    fn issue(&self, _: Deadline) -> BoxFuture<'_, Result<Issued, Error>> {
+        let error =
+            Error::Credentials(CredentialsError::Invalid("this kind of identity is not offered yet".to_owned()));
+        Box::pin(async move { Err(error) })
     }
+
+    fn forget(&self) {}
 }
 
 /// A personal access token: the secret is the token.
@@ -89,17 +105,17 @@ impl Issuer for OauthM2m {
             let authorization = self.credentials().await?;
             let request = HttpRequest {
                 operation: Operation::Token,
-                method: Method::PostForm("grant_type=client_credentials&scope=all-apis"),
+                method: Method::PostForm("grant_type=client_credentials&scope=all-apis".into()),
                 path: "/oidc/v1/token".to_owned(),
                 query: &[],
-                authorization,
+                authorization: Some(authorization),
                 body_cap: NORMAL_BODY,
                 run: None,
             };
             self.limiter.charge();
             let answer = self
                 .transport
-                .exchange(request, deadline, &self.limiter, &*self.observer)
+                .exchange(request, deadline, Some(&*self.limiter), &*self.observer)
                 .await
                 .map_err(of_token_endpoint)?;
             let answer: TokenAnswer = answer.json()?;

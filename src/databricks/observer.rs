@@ -21,13 +21,15 @@ pub enum Operation {
     ListRuns,
     /// `jobs/list`
     ListJobs,
-    /// `oidc/v1/token`
+    /// The token endpoint, the workspace's or Microsoft Entra's
     Token,
+    /// `oidc/.well-known/oauth-authorization-server`: where the workspace's token endpoint is
+    Discovery,
 }
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::RunNow,
         Self::Submit,
         Self::GetRun,
@@ -37,6 +39,7 @@ impl Operation {
         Self::ListRuns,
         Self::ListJobs,
         Self::Token,
+        Self::Discovery,
     ];
 
     /// A stable name.
@@ -52,6 +55,7 @@ impl Operation {
             Self::ListRuns => "list-runs",
             Self::ListJobs => "list-jobs",
             Self::Token => "token",
+            Self::Discovery => "discovery",
         }
     }
 }

@@ -21,6 +21,8 @@ pub struct Settings {
     pub workspace_id: Option<String>,
     /// Who asks.
     pub auth: Auth,
+    /// The login host of Microsoft Entra. `None`: the one of the cloud that the workspace's domain belongs to.
+    pub entra_login: Option<Host>,
     /// PEM text of certificate authorities that are trusted besides the system's.
     pub ca_bundle: Option<String>,
     /// How long run-now and runs/submit may take in all: after this time nothing of them is on the way any more.
@@ -37,6 +39,7 @@ impl Settings {
             host,
             workspace_id: None,
             auth,
+            entra_login: None,
             ca_bundle: None,
             submit_timeout: DEFAULT_SUBMIT_TIMEOUT,
             call_timeout: DEFAULT_CALL_TIMEOUT,
@@ -59,15 +62,63 @@ pub enum Auth {
         /// Where its secret is.
         client_secret: SecretKey,
     },
+    /// A service principal that trusts tokens of a Kubernetes ServiceAccount (workload identity federation): no secret.
+    TokenFederation {
+        /// The principal's application id.
+        client_id: String,
+        /// Whose token is exchanged.
+        assertion: AssertionSource,
+        /// The audience of that token. `None`: the URL of the workspace's token endpoint.
+        audience: Option<String>,
+    },
+    /// A service principal of Microsoft Entra with a client secret.
+    AzureServicePrincipal {
+        /// Its directory, as an id or a domain.
+        tenant_id: String,
+        /// Its application id.
+        client_id: String,
+        /// Where its secret is.
+        client_secret: SecretKey,
+    },
+    /// A service principal or a managed identity of Microsoft Entra with a federated credential: no secret.
+    AzureWorkloadIdentity {
+        /// Its directory, as an id or a domain.
+        tenant_id: String,
+        /// Its application id.
+        client_id: String,
+        /// Whose token proves it.
+        assertion: AssertionSource,
+    },
+}
+
+/// Whose token proves an identity where no secret does.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum AssertionSource {
+    /// A Kubernetes ServiceAccount of this name. Whose namespace it lives in is the affair of whoever gets the token.
+    ServiceAccount(String),
+    /// The operator itself.
+    Operator,
+}
+
+impl fmt::Display for AssertionSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ServiceAccount(name) => write!(f, "ServiceAccount `{name}`"),
+            Self::Operator => f.write_str("the operator's own ServiceAccount"),
+        }
+    }
 }
 
 impl Auth {
-    /// Databricks' own name of the kind, as the SDKs write it into the User-Agent.
+    /// The name of the kind for the User-Agent: the SDKs' own, or one in their manner where they have none.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Pat { .. } => "pat",
             Self::OauthM2m { .. } => "oauth-m2m",
+            Self::TokenFederation { .. } => "kubernetes-oidc",
+            Self::AzureServicePrincipal { .. } => "azure-client-secret",
+            Self::AzureWorkloadIdentity { .. } => "azure-workload-identity",
         }
     }
 }

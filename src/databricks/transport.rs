@@ -20,6 +20,7 @@ use reqwest::{Certificate, Client, Response, redirect, retry};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
@@ -56,7 +57,8 @@ pub(super) struct Transport {
 pub(super) enum Method {
     Get,
     PostJson(String),
-    PostForm(&'static str),
+    /// A form, written as it is sent. It may hold a secret.
+    PostForm(SecretString),
 }
 
 /// One HTTP exchange.
@@ -66,7 +68,8 @@ pub(super) struct HttpRequest<'a> {
     /// Begins with a slash.
     pub(super) path: String,
     pub(super) query: &'a [(&'static str, String)],
-    pub(super) authorization: HeaderValue,
+    /// `None` where the form itself proves who asks.
+    pub(super) authorization: Option<HeaderValue>,
     /// Bytes of a good answer, uncompressed.
     pub(super) body_cap: usize,
     /// For logs.
@@ -91,7 +94,8 @@ impl Answer {
 }
 
 impl Transport {
-    pub(super) fn new(settings: &Settings) -> Result<Self, InvalidSettings> {
+    /// Connections to one host, the workspace or a login host. A workspace id is told to the workspace alone.
+    pub(super) fn new(settings: &Settings, host: Host, workspace_id: Option<&str>) -> Result<Self, InvalidSettings> {
         // reqwest panics without a process-wide provider. Whoever uses this room alone need not know.
         if rustls::crypto::CryptoProvider::get_default().is_none() {
             // Somebody else may have been faster; then theirs serves.
@@ -99,8 +103,8 @@ impl Transport {
         }
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        if let Some(id) = &settings.workspace_id {
-            let value = HeaderValue::from_str(id).map_err(|_| InvalidSettings::WorkspaceId(id.clone()))?;
+        if let Some(id) = workspace_id {
+            let value = HeaderValue::from_str(id).map_err(|_| InvalidSettings::WorkspaceId(id.to_owned()))?;
             headers.insert(WORKSPACE_ID, value);
         }
         let mut builder = Client::builder()
@@ -118,15 +122,15 @@ impl Transport {
             builder = builder.tls_certs_merge(bundle);
         }
         let client = builder.build().map_err(|error| InvalidSettings::Tls(in_words(&error)))?;
-        Ok(Self { host: settings.host.clone(), client })
+        Ok(Self { host, client })
     }
 
-    /// Sends, reads, classifies, tells limiter and observer.
+    /// Sends, reads, classifies, tells limiter and observer. The limiter is the workspace's: a login host has none.
     pub(super) async fn exchange(
         &self,
         request: HttpRequest<'_>,
         deadline: Deadline,
-        limiter: &Limiter,
+        limiter: Option<&Limiter>,
         observer: &dyn Observer,
     ) -> Result<Answer, Error> {
         let (operation, run) = (request.operation, request.run);
@@ -149,7 +153,7 @@ impl Transport {
             http_status: status,
             duration: start.elapsed(),
         };
-        if let Err(error) = &outcome {
+        if let (Err(error), Some(limiter)) = (&outcome, limiter) {
             limiter.learn(error, pause);
         }
         observer.call(&call);
@@ -171,7 +175,7 @@ impl Transport {
         status: &mut Option<u16>,
         pause: &mut Option<Duration>,
     ) -> Result<Answer, Error> {
-        let cap = request.body_cap;
+        let (cap, operation) = (request.body_cap, request.operation);
         let mut response = self.prepare(request)?.send().await.map_err(|error| not_sent_or_lost(&error))?;
         let http_status = response.status().as_u16();
         *status = Some(http_status);
@@ -190,7 +194,9 @@ impl Transport {
             body: &body,
         };
         if let Some(verdict) = classify(&evidence) {
-            tracing::debug!(status = http_status, rule = verdict.rule, error = %verdict.error, "no success");
+            // Where a token was asked for, the answer may repeat what was sent: `identity` cleans it first.
+            let error = (operation != Operation::Token).then_some(&verdict.error).map(tracing::field::display);
+            tracing::debug!(status = http_status, rule = verdict.rule, error, "no success");
             *pause = verdict.retry_after;
             return Err(verdict.error);
         }
@@ -209,10 +215,14 @@ impl Transport {
             Method::Get => self.client.get(url),
             Method::PostJson(body) => self.client.post(url).header(CONTENT_TYPE, "application/json").body(body),
             Method::PostForm(body) => {
-                self.client.post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body)
+                let form = self.client.post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+                form.body(body.expose_secret().to_owned())
             }
         };
-        Ok(builder.header(AUTHORIZATION, request.authorization))
+        Ok(match request.authorization {
+            Some(authorization) => builder.header(AUTHORIZATION, authorization),
+            None => builder,
+        })
     }
 }
 

@@ -69,7 +69,7 @@ impl Watchdog {
 fn concerns_all_runs(error: &Error) -> bool {
     match error {
         Error::Unauthenticated(_) | Error::Credentials(_) | Error::WrongHost(_) | Error::NoSuchRoute(_) => true,
-        Error::NoToken(cause) => concerns_all_runs(cause),
+        Error::NoToken(no) => concerns_all_runs(&no.cause),
         Error::NotFound(_)
         | Error::Rejected(_)
         | Error::Forbidden(_)

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use databricks_run_operator::databricks::client::Client;
-use databricks_run_operator::databricks::credentials::{Credentials, SecretKey};
+use databricks_run_operator::databricks::credentials::{Assertion, AssertionRequest, Credentials, SecretKey};
 use databricks_run_operator::databricks::error::CredentialsError;
 use databricks_run_operator::databricks::ids::IdempotencyToken;
 use databricks_run_operator::databricks::limiters::Limiters;
@@ -45,6 +45,12 @@ impl Credentials for Secret {
     fn read<'a>(&'a self, _: &'a SecretKey) -> BoxFuture<'a, Result<SecretString, CredentialsError>> {
         let value = self.0.lock().unwrap().clone();
         Box::pin(async move { value.map(SecretString::from) })
+    }
+
+    fn assertion<'a>(&'a self, _: &'a AssertionRequest) -> BoxFuture<'a, Result<Assertion, CredentialsError>> {
+        let token = self.0.lock().unwrap().clone();
+        let expires_in = std::time::Duration::from_mins(10);
+        Box::pin(async move { token.map(|token| Assertion { token: token.into(), expires_in }) })
     }
 }
 
