@@ -53,7 +53,7 @@ impl Client {
         let transport = Arc::new(transport);
         let clock = Clock::system();
         let secrets = KeptSecrets::new(credentials, clock.clone());
-        let issuer = issuer(&settings, secrets, transport.clone(), limiter.clone(), observer.clone())?;
+        let issuer = issuer(&settings, secrets, transport.clone(), limiter.clone(), observer.clone(), clock.clone())?;
         Ok(Self(Arc::new(Inner {
             settings,
             transport,

@@ -13,10 +13,13 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::clock::Clock;
 use super::error::CredentialsError;
+use super::lifetime::Lifetime;
 use super::settings::AssertionSource;
 
 /// How long a secret that was read once serves when it cannot be read any more.
 pub const KEPT_FOR: Duration = Duration::from_mins(15);
+/// Bytes of an assertion that are sent on. Kubernetes' have about a thousand.
+const LONGEST_ASSERTION: usize = 16 << 10;
 
 /// The name of a secret and of the key within it. Whose namespace they live in is the implementer's affair.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -98,6 +101,23 @@ impl KeptSecrets {
             }
             None => Err(error),
         }
+    }
+
+    /// Gets an assertion anew. None is ever kept: what was exchanged for one serves on by itself.
+    pub(super) async fn assertion(&self, what: &AssertionRequest) -> Result<Assertion, CredentialsError> {
+        let assertion = self.source.assertion(what).await?;
+        let source = &what.source;
+        let text = assertion.token.expose_secret().trim();
+        if text.is_empty() || text.len() > LONGEST_ASSERTION || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(CredentialsError::Invalid(format!("what was given as the token of {source} is none")));
+        }
+        if Lifetime::of_token(Duration::ZERO, assertion.expires_in).is_none() {
+            return Err(CredentialsError::Unavailable(format!(
+                "the token of {source} ends in {} s, too soon to be exchanged; have it renewed earlier",
+                assertion.expires_in.as_secs()
+            )));
+        }
+        Ok(Assertion { token: text.into(), expires_in: assertion.expires_in })
     }
 
     fn accept(&self, what: &SecretKey, value: &SecretString) -> Result<SecretString, CredentialsError> {
@@ -196,6 +216,23 @@ pub(super) mod tests {
             let error = secrets.read(&key()).await.unwrap_err().to_string();
             assert!(error.contains(reason) && error.contains("key `token` of Secret `db`"), "{error}");
             assert!(!error.contains(value.trim()) || value.trim().is_empty(), "{error} tells the secret");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_assertion_is_never_served_from_memory_and_never_sent_when_it_is_none() {
+        let (store, clock) = (OneSecret::holding(" eyJ.e30.s\n"), ManualClock::default());
+        let secrets = KeptSecrets::new(store.clone(), clock.clock());
+        let wanted =
+            AssertionRequest { source: AssertionSource::ServiceAccount("runner".into()), audience: "a".into() };
+        assert_eq!(secrets.assertion(&wanted).await.unwrap().token.expose_secret(), "eyJ.e30.s");
+        store.becomes(Err(gone()));
+        assert_eq!(secrets.assertion(&wanted).await.unwrap_err(), gone());
+        for value in ["", " ", "a b", "ä"] {
+            store.becomes(Ok(value));
+            let error = secrets.assertion(&wanted).await.unwrap_err();
+            assert!(matches!(error, CredentialsError::Invalid(_)), "{error}");
+            assert!(error.to_string().contains("ServiceAccount `runner`"), "{error}");
         }
     }
 }

@@ -75,7 +75,7 @@ impl ErrorBody {
             .into_iter()
             .find_map(text)
             .or_else(|| error.filter(|_| oauth.is_none()))
-            .map(clean)
+            .map(|text| clean(lasting(text)))
             .unwrap_or_default();
         let detail = |name: &str| {
             let details = body.get("details").and_then(Value::as_array);
@@ -85,7 +85,7 @@ impl ErrorBody {
         Self {
             code,
             message,
-            request_id: detail("request_id").and_then(word),
+            request_id: detail("request_id").or_else(|| text("trace_id")).and_then(word),
             retry_delay: detail("retry_delay").and_then(protobuf_duration),
             ..Self::of_kind(kind)
         }
@@ -117,7 +117,7 @@ pub(super) fn word(text: &str) -> Option<String> {
 }
 
 /// Cuts at [`MAX_MESSAGE`] bytes, makes one line of it and removes what could disturb a terminal or turn text around.
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     let mut clean = String::new();
     for c in text.trim().chars() {
         let c = if matches!(c, '\n' | '\r' | '\t') { ' ' } else { c };
@@ -132,6 +132,15 @@ fn clean(text: &str) -> String {
     }
     clean.truncate(clean.trim_end().len());
     clean
+}
+
+/// What Microsoft Entra says without what differs each time (ids of the request, the time), which would be news each time.
+fn lasting(text: &str) -> &str {
+    if !text.starts_with("AADSTS") {
+        return text;
+    }
+    let ends = ["Trace ID:", "Correlation ID:", "Timestamp:", "Current time:"];
+    ends.iter().filter_map(|end| text.find(end)).min().map_or(text, |end| &text[..end])
 }
 
 /// `"30s"` or `"1.5s"`.
@@ -185,6 +194,19 @@ mod tests {
         let read = ErrorBody::read(Some("application/json"), body);
         assert_eq!(read.request_id.as_deref(), Some("abc-1"));
         assert_eq!(read.retry_delay, Some(Duration::from_millis(1500)));
+    }
+
+    #[test]
+    fn what_entra_says_is_told_without_what_differs_each_time() {
+        let body =
+            br#"{"error":"invalid_client","error_description":"AADSTS7000215: Invalid client secret provided. Ensure
+            it is the value.\r\nTrace ID: 7d1f\r\nCorrelation ID: 9c2e\r\nTimestamp: 2026-01-02 03:04:05Z",
+            "error_codes":[7000215],"timestamp":"2026-01-02 03:04:05Z","trace_id":"7d1f","correlation_id":"9c2e"}"#;
+        let body = String::from_utf8_lossy(body).replace('\n', "");
+        let read = ErrorBody::read(Some("application/json"), body.as_bytes());
+        assert_eq!((read.code.as_deref(), read.request_id.as_deref()), (Some("invalid_client"), Some("7d1f")));
+        assert!(read.message.starts_with("AADSTS7000215: Invalid client secret provided."), "{}", read.message);
+        assert!(read.message.ends_with("it is the value."), "{}", read.message);
     }
 
     #[test]

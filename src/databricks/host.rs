@@ -39,6 +39,11 @@ impl Host {
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    /// A host that this program knows itself.
+    pub(super) fn known(name: &'static str) -> Self {
+        Self { name: name.to_owned(), port: 443 }
+    }
 }
 
 impl fmt::Display for Host {

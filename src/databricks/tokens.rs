@@ -23,6 +23,8 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
 const REMEMBER_REFUSAL: Duration = Duration::from_secs(10);
 /// How long a failure answers that may end by itself.
 const REMEMBER_OUTAGE: Duration = Duration::from_secs(2);
+/// How long a failure answers where the token endpoint asked for more time.
+const REMEMBER_AT_MOST: Duration = Duration::from_mins(1);
 
 /// Gets tokens: one implementation per kind of identity.
 pub(super) trait Issuer: Send + Sync + 'static {
@@ -179,16 +181,22 @@ impl Tokens {
     }
 
     fn remember(&self, error: &Error) {
-        let time = match error {
-            Error::Credentials(_) | Error::Unauthenticated(_) | Error::Forbidden(_) => REMEMBER_REFUSAL,
-            _ => REMEMBER_OUTAGE,
-        };
-        let until = self.clock.now() + time;
+        let until = self.clock.now() + remembered_for(error);
         self.state().failure = Some((error.clone(), until));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn remembered_for(error: &Error) -> Duration {
+    match error {
+        Error::Credentials(_) | Error::Unauthenticated(_) | Error::Forbidden(_) => REMEMBER_REFUSAL,
+        Error::NoToken(no) => remembered_for(&no.cause),
+        // A login host has no limiter that would hold us back.
+        Error::Throttled { retry_after: Some(asked), .. } => (*asked).clamp(REMEMBER_OUTAGE, REMEMBER_AT_MOST),
+        _ => REMEMBER_OUTAGE,
     }
 }
 

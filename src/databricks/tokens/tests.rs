@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{Notify, Semaphore};
 
 use super::super::clock::tests::ManualClock;
-use super::super::error::ApiError;
+use super::super::error::{ApiError, NoToken};
 use super::*;
 
 /// Issues `token-1`, `token-2`, … as told, each time when it is let.
@@ -191,4 +191,44 @@ async fn a_caller_who_gives_up_leaves_the_fetch_to_the_next() {
 async fn a_token_that_is_nearly_over_is_refused_with_a_reason() {
     let error = Bench::new(35).get().await.unwrap_err();
     assert!(error.to_string().contains("ends in 35 s"), "{error}");
+}
+
+#[tokio::test]
+async fn tokens_of_two_minutes_carry_a_run_of_six_without_a_failed_call_and_with_one_request_each() {
+    let bench = Bench::new(120);
+    let mut seen = Vec::new();
+    for _ in 0..72 {
+        let all = futures::future::join_all((0..200).map(|_| bench.get())).await;
+        let token = all[0].clone().unwrap();
+        assert!(all.iter().all(|got| got.as_ref() == Ok(&token)), "{all:?}");
+        if matches!(bench.tokens.look(), Look::UseAndRenew(_)) {
+            // One renewal is under way; what it gives serves the next calls.
+            while matches!(bench.tokens.look(), Look::UseAndRenew(_)) {
+                tokio::task::yield_now().await;
+            }
+        }
+        if seen.last() != Some(&token) {
+            seen.push(token);
+        }
+        bench.pass(5);
+    }
+    // Renewed every 40 seconds: 80 are usable, and half of them is the time to begin.
+    assert_eq!(bench.issued(), 9, "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_login_host_that_asks_for_time_is_left_alone_for_as_long_but_no_longer_than_a_minute() {
+    for (asked, wait) in [(1, 2), (30, 30), (3600, 60)] {
+        let bench = Bench::new(3600);
+        let retry_after = Some(Duration::from_secs(asked));
+        let api = ApiError { http_status: 429, ..ApiError::default() };
+        let cause = Error::Throttled { retry_after, api };
+        bench.fails(Some(Error::NoToken(Box::new(NoToken { cause, from: Some("x".to_owned()), remedy: None }))));
+        assert_eq!(bench.get().await.unwrap_err().reason(), "Throttled");
+        bench.fails(None);
+        bench.pass(wait - 1);
+        assert!(bench.get().await.is_err(), "asked for {asked} s");
+        bench.pass(1);
+        assert!(bench.get().await.is_ok(), "asked for {asked} s");
+    }
 }
