@@ -10,6 +10,7 @@ use k8s_openapi::jiff::SignedDuration;
 
 use crate::controller::{Options, Pulse, operate};
 use crate::databricks::host_policy::{DEFAULT_ALLOWED, HostPolicy};
+use crate::databricks::proxy::AllowedProxies;
 use crate::server::{Addresses, Heartbeat, Readiness, Server};
 use crate::telemetry::Metrics;
 use crate::telemetry::logs::{self, LogFormat, LogLevel};
@@ -43,10 +44,21 @@ pub struct RunArgs {
     #[arg(long = "namespace", value_name = "NAME", env = "DBRUN_NAMESPACE", value_delimiter = ',')]
     namespaces: Vec<String>,
 
-    /// A host a workspace may name, by the end of its name; may be repeated. An address or `localhost` allows exactly that
-    /// host.
+    /// A host a workspace may name, by the end of its name; may be repeated. An address, `localhost` or a
+    /// name of the local network (`.internal`, `.local`, `.svc`) allows exactly that host.
     #[arg(long = "allowed-host", value_name = "SUFFIX", env = "DBRUN_ALLOWED_HOST", value_delimiter = ',', default_values = DEFAULT_ALLOWED)]
     allowed_hosts: Vec<String>,
+
+    /// Addresses that are not public to which an allowed host may lead, as a range (CIDR); may be repeated. Without it
+    /// private, loopback and link-local addresses are refused; the metadata services of clouds are allowed only by exactly
+    /// their address.
+    #[arg(long = "allowed-address", value_name = "RANGE", env = "DBRUN_ALLOWED_ADDRESS", value_delimiter = ',')]
+    allowed_addresses: Vec<String>,
+
+    /// A proxy that a workspace may name in `proxyUrl`, by name or address, with or without a port; may be repeated. The
+    /// proxy of the environment (HTTPS_PROXY) needs no entry. Default: none.
+    #[arg(long = "allowed-proxy", value_name = "HOST", env = "DBRUN_ALLOWED_PROXY", value_delimiter = ',')]
+    allowed_proxies: Vec<String>,
 
     /// Where /healthz and /readyz are answered.
     #[arg(long, value_name = "ADDRESS", env = "DBRUN_HEALTH_ADDRESS", default_value = "0.0.0.0:8081")]
@@ -123,6 +135,10 @@ impl RunArgs {
 
     async fn serve_until(self, stop: impl Future<Output = ()> + Send) -> Result<(), String> {
         let hosts = HostPolicy::new(&self.allowed_hosts).map_err(|error| format!("--allowed-host: {error}"))?;
+        let hosts = hosts.with_addresses(&self.allowed_addresses);
+        let hosts = hosts.map_err(|error| format!("--allowed-address: {error}"))?;
+        let proxies =
+            AllowedProxies::new(&self.allowed_proxies).map_err(|error| format!("--allowed-proxy: {error}"))?;
         logs::init(self.log_format, &self.log_level).map_err(|error| error.to_string())?;
         let metrics = Arc::new(Metrics::new());
         let (heartbeat, readiness) = (Heartbeat::new(SILENCE), Readiness::default());
@@ -132,6 +148,7 @@ impl RunArgs {
         let instance = instance();
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"), instance, namespaces = ?self.namespaces, allowed_hosts = ?self.allowed_hosts,
+            allowed_addresses = ?self.allowed_addresses, allowed_proxies = ?self.allowed_proxies,
             health = %server.addresses().health, metrics = %server.addresses().metrics, "starting"
         );
         let config = kube::Config::infer().await.map_err(|error| {
@@ -142,6 +159,7 @@ impl RunArgs {
         let options = Options {
             namespaces: self.namespaces,
             hosts,
+            proxies,
             requests_per_second: self.requests_per_second,
             submit_timeout: self.submit_timeout,
             deletion_deadline: self.deletion_deadline,

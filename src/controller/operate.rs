@@ -27,7 +27,9 @@ use crate::api::run::RunObject;
 use crate::api::workspace::WorkspaceObject;
 use crate::databricks::host_policy::HostPolicy;
 use crate::databricks::limiters::Limiters;
+use crate::databricks::network::Network;
 use crate::databricks::observer::Observer;
+use crate::databricks::proxy::AllowedProxies;
 use crate::lifecycle::Settings;
 use crate::lifecycle::run_key::VERSIONS;
 use crate::poller::SystemClock;
@@ -40,6 +42,8 @@ pub struct Options {
     pub namespaces: Vec<String>,
     /// The hosts a credential may be sent to.
     pub hosts: HostPolicy,
+    /// The proxies a workspace object may name.
+    pub proxies: AllowedProxies,
     /// Requests per second and host.
     pub requests_per_second: f64,
     /// Deadline of a POST that starts a run.
@@ -116,7 +120,7 @@ pub async fn operate(
         connections,
         operator: Arc::clone(&operator),
         limiters: Arc::new(Limiters::new(options.requests_per_second)),
-        hosts: Arc::new(options.hosts.clone()),
+        network: Network::new(options.hosts.clone(), options.proxies.clone()),
         observer: Arc::new(Calls(Arc::clone(&metrics))),
         submit_timeout: options.submit_timeout,
         ttl_keep_keys: options.ttl_keep_keys.clone().into(),
@@ -134,7 +138,7 @@ struct Shared {
     connections: Arc<Connections>,
     operator: Arc<Operator>,
     limiters: Arc<Limiters>,
-    hosts: Arc<HostPolicy>,
+    network: Network,
     observer: Arc<dyn Observer>,
     submit_timeout: Duration,
     ttl_keep_keys: Arc<[String]>,
@@ -221,7 +225,7 @@ fn start(
         kubernetes: shared.kubernetes.clone(),
         connections: Arc::clone(&shared.connections),
         limiters: Arc::clone(&shared.limiters),
-        hosts: Arc::clone(&shared.hosts),
+        network: shared.network.clone(),
         observer: Arc::clone(&shared.observer),
         submit_timeout: shared.submit_timeout,
         store: workspaces.clone(),

@@ -62,6 +62,7 @@ fn retry(error: &Error) -> Option<Duration> {
         | Error::Forbidden(_)
         | Error::QuotaExceeded(_)
         | Error::WrongHost(_)
+        | Error::HostNotAllowed(_)
         | Error::Credentials(_) => None,
     }
 }

@@ -18,12 +18,12 @@ use super::secrets::{Secrets, config_text};
 use crate::api::conditions::{READY, RECONCILING, Reason, STALLED, set_condition};
 use crate::api::status::WorkspacePin;
 use crate::api::workspace::{DatabricksWorkspaceSpec, DatabricksWorkspaceStatus, WorkspaceObject};
-use crate::databricks::client::Client;
+use crate::databricks::client::{Client, InvalidSettings};
 use crate::databricks::credentials::SecretKey;
 use crate::databricks::error::{CredentialsError, Error};
 use crate::databricks::host::Host;
-use crate::databricks::host_policy::HostPolicy;
 use crate::databricks::limiters::Limiters;
+use crate::databricks::network::Network;
 use crate::databricks::observer::Observer;
 use crate::databricks::settings::{Auth, ClientId, JobsApiVersion, Settings};
 use crate::poller::Health;
@@ -41,7 +41,7 @@ pub(super) struct Workspaces {
     pub(super) kubernetes: Kubernetes,
     pub(super) connections: Arc<Connections>,
     pub(super) limiters: Arc<Limiters>,
-    pub(super) hosts: Arc<HostPolicy>,
+    pub(super) network: Network,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) submit_timeout: Duration,
     pub(super) store: Store<WorkspaceObject>,
@@ -143,7 +143,11 @@ impl Workspaces {
         let limiter = self.limiters.for_host(&settings.host);
         let secrets = Secrets { kubernetes: self.kubernetes.clone(), namespace: namespace.to_owned() };
         let client = Client::new(settings, Arc::new(secrets), limiter, Arc::clone(&self.observer)).map_err(|error| {
-            Obstacle { reason: Reason::CredentialsUnusable, message: error.to_string(), passes: false }
+            let reason = match error {
+                InvalidSettings::HostNotAllowed(_) => Reason::HostNotAllowed,
+                _ => Reason::CredentialsUnusable,
+            };
+            Obstacle { reason, message: error.to_string(), passes: false }
         });
         let client = client.inspect_err(|_| self.connections.refuse(namespace, pin.clone()))?;
         let name = pin.name.clone();
@@ -170,20 +174,16 @@ impl Workspaces {
     async fn settings(&self, namespace: &str, spec: &DatabricksWorkspaceSpec) -> Result<Settings, Obstacle> {
         let unusable = |message: String| Obstacle { reason: Reason::SpecUnreadable, message, passes: false };
         let host: Host = spec.host.parse().map_err(|error| unusable(format!("spec.host: {error}")))?;
-        if !self.hosts.allows(&host) {
-            return Err(Obstacle {
-                reason: Reason::HostNotAllowed,
-                message: format!(
-                    "the operator's administrator does not allow the host {}; correct spec.host, or have it allowed (--allowed-host)",
-                    host.name()
-                ),
-                passes: false,
-            });
-        }
+        self.network.check(&host).map_err(|error| Obstacle {
+            reason: Reason::HostNotAllowed,
+            message: error.to_string(),
+            passes: false,
+        })?;
         let auth =
             auth(&spec.auth).ok_or_else(|| unusable("spec.auth must have exactly one of pat, oauthM2M".to_owned()))?;
         let mut settings = Settings::new(host, auth);
         settings.workspace_id.clone_from(&spec.workspace_id);
+        settings.network = self.network.clone();
         settings.submit_timeout = self.submit_timeout;
         if let Some(bundle) = &spec.ca_bundle {
             let pem = config_text(&self.kubernetes, namespace, &bundle.config_map_ref).await;
@@ -258,6 +258,7 @@ fn obstacle(error: &Error) -> Obstacle {
         Error::Credentials(_) => Reason::CredentialsUnusable,
         Error::Unauthenticated(_) => Reason::Unauthorized,
         Error::Forbidden(_) => Reason::Forbidden,
+        Error::HostNotAllowed(_) => Reason::HostNotAllowed,
         Error::Throttled { .. } | Error::NotNow(_) => Reason::Throttled,
         Error::QuotaExceeded(_) => Reason::QuotaExceeded,
         Error::NotFound(_)

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::clock::Clock;
 use super::credentials::{Credentials, KeptSecrets};
 use super::error::Error;
+use super::host_policy::NotAllowed;
 use super::identity::issuer;
 use super::ids::RunId;
 use super::limiter::Lane;
@@ -41,14 +42,15 @@ struct Inner {
 }
 
 impl Client {
-    /// Builds a client; nothing is sent and no secret is read yet. The only errors are those of `ca_bundle` and of the
-    /// system's certificates. The limiter is the host's: [`super::limiters::Limiters::for_host`].
+    /// Builds a client; nothing is sent and no secret is read yet. The only errors are those of `ca_bundle`, of the
+    /// system's certificates and of a host that is not allowed. The limiter is the host's: [`super::limiters::Limiters::for_host`].
     pub fn new(
         settings: Settings,
         credentials: Arc<dyn Credentials>,
         limiter: Arc<Limiter>,
         observer: Arc<dyn Observer>,
     ) -> Result<Self, InvalidSettings> {
+        settings.network.check(&settings.host)?;
         let transport = Transport::new(&settings, settings.host.clone(), settings.workspace_id.as_deref())?;
         let transport = Arc::new(transport);
         let clock = Clock::system();
@@ -137,6 +139,9 @@ impl std::fmt::Debug for Client {
 /// A client that cannot be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSettings {
+    /// Credentials may not be sent to the host.
+    #[error(transparent)]
+    HostNotAllowed(#[from] NotAllowed),
     /// The private certificate authorities cannot be read.
     #[error("the CA bundle cannot be used: {0}; it must hold PEM blocks that begin with `-----BEGIN CERTIFICATE-----`")]
     CaBundle(String),
@@ -146,6 +151,9 @@ pub enum InvalidSettings {
     /// The directory cannot stand in the path of the login host.
     #[error("tenantId `{0}` is no directory's id; write the id or the domain that Microsoft Entra shows for it")]
     TenantId(String),
+    /// The proxy cannot be used.
+    #[error("the proxy cannot be used: {0}; correct spec.proxyUrl")]
+    Proxy(String),
     /// The system offers no certificates, or TLS cannot be set up.
     #[error("TLS cannot be set up: {0}; the image must hold the system's CA certificates")]
     Tls(String),

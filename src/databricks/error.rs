@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::host_policy::NotAllowed;
+
 /// Bytes of an error message that are kept.
 pub const MAX_MESSAGE: usize = 1024;
 
@@ -85,6 +87,9 @@ pub enum Error {
     /// was sent.)
     #[error("{0}; check spec.host of the workspace")]
     WrongHost(String),
+    /// The host is not one that credentials may be sent to, or leads to an address that is not: nothing was sent.
+    #[error("{0}")]
+    HostNotAllowed(NotAllowed),
     /// No token could be had, so the call itself was never sent. Holds what went wrong there where that error alone
     /// would read as "may have been executed", or would not tell who refused and what to check.
     #[error("{0}")]
@@ -128,7 +133,6 @@ impl std::fmt::Display for NoToken {
             Error::Transport(TransportError::UnreadableAnswer(why)) => {
                 write!(f, "no token could be had: the answer of {from} could not be read: {why}")?;
             }
-            Error::WrongHost(why) => write!(f, "no token could be had: {from} answers with something else ({why})")?,
             other => write!(f, "no token could be had from {from}: {other}")?,
         }
         match &self.remedy {
@@ -193,6 +197,7 @@ impl Error {
             Self::Unavailable(_) => "Unavailable",
             Self::Transport(_) => "Unreachable",
             Self::WrongHost(_) => "WrongHost",
+            Self::HostNotAllowed(_) => "HostNotAllowed",
             Self::NoToken(no) => no.cause.reason(),
             Self::Credentials(CredentialsError::NotFound(_)) => "CredentialsNotFound",
             Self::Credentials(_) => "CredentialsUnusable",
@@ -210,12 +215,6 @@ impl Error {
     }
 
     fn forget_request_id(&mut self) {
-        if let Some(api) = self.api_mut() {
-            api.request_id = None;
-        }
-    }
-
-    pub(super) fn api_mut(&mut self) -> Option<&mut ApiError> {
         match self {
             Self::NotFound(api)
             | Self::NoSuchRoute(api)
@@ -224,9 +223,13 @@ impl Error {
             | Self::Forbidden(api)
             | Self::Throttled { api, .. }
             | Self::QuotaExceeded(api)
-            | Self::Unavailable(api) => Some(api),
-            Self::NoToken(no) => no.cause.api_mut(),
-            Self::Transport(_) | Self::WrongHost(_) | Self::Credentials(_) | Self::NotNow(_) => None,
+            | Self::Unavailable(api) => api.request_id = None,
+            Self::NoToken(no) => no.cause.forget_request_id(),
+            Self::Transport(_)
+            | Self::WrongHost(_)
+            | Self::HostNotAllowed(_)
+            | Self::Credentials(_)
+            | Self::NotNow(_) => {}
         }
     }
 
@@ -242,6 +245,7 @@ impl Error {
             | Self::Throttled { api: ApiError { http_status: 429, .. }, .. }
             | Self::QuotaExceeded(ApiError { http_status: 429, .. })
             | Self::Transport(TransportError::NotConnected(_))
+            | Self::HostNotAllowed(_)
             | Self::NoToken(_)
             | Self::Credentials(_)
             | Self::NotNow(_) => Executed::No,
@@ -276,7 +280,11 @@ impl Error {
             | Self::QuotaExceeded(api)
             | Self::Unavailable(api) => Some(api),
             Self::NoToken(no) => no.cause.api(),
-            Self::Transport(_) | Self::WrongHost(_) | Self::Credentials(_) | Self::NotNow(_) => None,
+            Self::Transport(_)
+            | Self::WrongHost(_)
+            | Self::HostNotAllowed(_)
+            | Self::Credentials(_)
+            | Self::NotNow(_) => None,
         }
     }
 }

@@ -2,9 +2,14 @@
 //! form is strict and has one spelling.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use url::Url;
+
+/// The longest name, and the longest part of one between two dots (RFC 1035).
+const MAX_NAME: usize = 253;
+const MAX_LABEL: usize = 63;
 
 /// A workspace's address in its one spelling: lower case, no trailing slash or dot, a port only where it is not 443.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,12 +33,24 @@ pub enum InvalidHost {
     /// A user name or a password stands before the name.
     #[error("a host holds no user name and no password: credentials belong into a Secret")]
     UserInfo,
+    /// It holds what no name holds; URL parsers would drop or translate it, each in its own way.
+    #[error(
+        "a host's name consists of letters, digits, hyphens and dots: write it without white space, `%` and `\\`, and \
+         letters beyond a to z in their `xn--` form"
+    )]
+    Characters,
     /// No URL at all.
     #[error("this is no address: {0}")]
     NotAnAddress(String),
 }
 
 impl Host {
+    /// The address, where the host is one and no name.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        self.name.trim_start_matches('[').trim_end_matches(']').parse().ok()
+    }
+
     /// Lower-case name or address, without the port; an IPv6 address in brackets.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -65,9 +82,16 @@ impl FromStr for Host {
         if !url.username().is_empty() || url.password().is_some() {
             return Err(InvalidHost::UserInfo);
         }
-        let name = url.host_str().unwrap_or_default().trim_end_matches('.');
+        if !text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'\\')) {
+            return Err(InvalidHost::Characters);
+        }
+        let name = url.host_str().unwrap_or_default();
+        let name = name.strip_suffix('.').unwrap_or(name);
         if name.is_empty() {
             return Err(InvalidHost::NotAnAddress("it has no name".to_owned()));
+        }
+        if name.len() > MAX_NAME || name.split('.').any(|label| label.is_empty() || label.len() > MAX_LABEL) {
+            return Err(InvalidHost::NotAnAddress("a part of its name is empty or too long".to_owned()));
         }
         let host = Self { name: name.to_owned(), port: url.port_or_known_default().unwrap_or(443) };
         if url.query_pairs().any(|(key, _)| matches!(&*key, "o" | "w" | "workspace_id")) {
@@ -102,6 +126,21 @@ mod tests {
     }
 
     #[test]
+    fn an_address_is_told_from_a_name_however_it_is_written() {
+        for (text, address) in [
+            ("https://127.0.0.1:8443", Some("127.0.0.1")),
+            ("https://0x7f.1", Some("127.0.0.1")),
+            ("https://2130706433", Some("127.0.0.1")),
+            ("https://[::FFFF:127.0.0.1]", Some("::ffff:7f00:1")),
+            ("https://127.0.0.1.example", None),
+            ("https://localhost", None),
+        ] {
+            let host: Host = text.parse().unwrap();
+            assert_eq!(host.address(), address.map(|address| address.parse().unwrap()), "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_no_host_is_refused_with_what_to_write() {
         for (text, remedy) in [
             ("", "begins with `https://`"),
@@ -118,6 +157,14 @@ mod tests {
             ("https://user@x.com", "Secret"),
             ("https://x.com@evil.example", "Secret"),
             ("https://:dapi123@x.com", "Secret"),
+            ("https://x.c\tom", "xn--"),
+            ("https://x%2ecom", "xn--"),
+            ("https://x.com\\@evil.example", "xn--"),
+            ("https://x\u{3002}com", "xn--"),
+            ("https://\u{ff11}27.0.0.1", "xn--"),
+            ("https://.x.com", "empty"),
+            ("https://x..com", "empty"),
+            ("https://x.com..", "empty"),
         ] {
             let error = text.parse::<Host>().unwrap_err().to_string();
             assert!(error.contains(remedy), "{text}: {error}");

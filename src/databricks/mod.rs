@@ -4,9 +4,10 @@
 //!
 //! From the outside in: [`client::Client`] (one workspace as one identity) → `calls/` (one file per operation) →
 //! `tokens` and `transport` → `classify` (every error answer becomes one [`error::Error`], by one table). The pure
-//! parts (`classify`, `lifetime`, `limiter`, `host_policy`) are tested beside their code; what happens on the wire is
+//! parts (`classify`, `lifetime`, `limiter`, `host_policy`, `address_policy`) are tested beside their code; what happens on the wire is
 //! tested over TLS in `e2e/tests/databricks_client/`.
 
+mod address_policy;
 mod calls;
 mod classify;
 pub mod client;
@@ -22,7 +23,10 @@ mod lifetime;
 pub mod limiter;
 pub mod limiters;
 pub mod model;
+pub mod network;
 pub mod observer;
+pub mod proxy;
+pub mod resolver;
 mod retry_after;
 pub mod settings;
 mod tokens;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::credentials::SecretKey;
 use super::host::Host;
+use super::network::Network;
 
 /// How long one operation may take unless the settings say otherwise, all pages and a retry after a 401 included.
 pub const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -23,6 +24,8 @@ pub struct Settings {
     pub auth: Auth,
     /// The login host of Microsoft Entra. `None`: the one of the cloud that the workspace's domain belongs to.
     pub entra_login: Option<Host>,
+    /// How the host is reached, and which hosts may be.
+    pub network: Network,
     /// PEM text of certificate authorities that are trusted besides the system's.
     pub ca_bundle: Option<String>,
     /// How long run-now and runs/submit may take in all: after this time nothing of them is on the way any more.
@@ -32,7 +35,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Settings with the default limits of time, no workspace id and no private certificate authority.
+    /// Settings with the default limits of time, the default network (Databricks' own domains), no workspace id and no private certificate authority.
     #[must_use]
     pub fn new(host: Host, auth: Auth) -> Self {
         Self {
@@ -40,6 +43,7 @@ impl Settings {
             workspace_id: None,
             auth,
             entra_login: None,
+            network: Network::default(),
             ca_bundle: None,
             submit_timeout: DEFAULT_SUBMIT_TIMEOUT,
             call_timeout: DEFAULT_CALL_TIMEOUT,

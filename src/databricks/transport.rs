@@ -9,7 +9,9 @@
 //!   connection the other side is closing is one whose fate nobody knows.
 //! - **Certificates** are the system's (rustls' platform verifier, which reads the image's CA bundle or
 //!   `SSL_CERT_FILE`), so an administrator replaces them without a new build; a private CA comes on top.
-//! - A proxy is taken from the environment (`HTTPS_PROXY`, `NO_PROXY`).
+//! - **Where a connection may go** is judged for every one of them, by `resolver` for names and here for addresses.
+//! - A proxy is taken from the environment (`HTTPS_PROXY`, `NO_PROXY`), or is the workspace object's own where the
+//!   administrator allows it. It is asked to connect to the workspace's name, which it resolves itself.
 
 use std::error::Error as StdError;
 use std::fmt::Display;
@@ -29,9 +31,11 @@ use super::classify::{Evidence, classify};
 use super::client::{Deadline, InvalidSettings};
 use super::error::{Error, TransportError};
 use super::host::Host;
+use super::host_policy::NotAllowed;
 use super::ids::RunId;
 use super::limiters::Limiter;
 use super::observer::{Call, Observer, Operation};
+use super::resolver::Resolver;
 use super::retry_after;
 use super::settings::Settings;
 
@@ -107,7 +111,11 @@ impl Transport {
             let value = HeaderValue::from_str(id).map_err(|_| InvalidSettings::WorkspaceId(id.to_owned()))?;
             headers.insert(WORKSPACE_ID, value);
         }
+        if let Some(address) = host.address() {
+            settings.network.hosts().permits(&host, address)?;
+        }
         let mut builder = Client::builder()
+            .dns_resolver(Resolver::new(&settings.network, host.clone()))
             .user_agent(user_agent(settings))
             .https_only(true)
             .http1_only()
@@ -117,6 +125,10 @@ impl Transport {
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT)
             .default_headers(headers);
+        if let Some(proxy) = settings.network.proxy() {
+            let proxy = reqwest::Proxy::all(proxy.to_string());
+            builder = builder.no_proxy().proxy(proxy.map_err(|error| InvalidSettings::Proxy(in_words(&error)))?);
+        }
         if let Some(pem) = &settings.ca_bundle {
             let bundle = certificates(pem)?;
             builder = builder.tls_certs_merge(bundle);
@@ -245,6 +257,13 @@ fn unreadable(why: String) -> Error {
 
 /// No answer came. Only a failure to connect (name, TCP, proxy, TLS) proves that nothing was sent.
 fn not_sent_or_lost(error: &reqwest::Error) -> Error {
+    let mut cause = Some(error as &(dyn StdError + 'static));
+    while let Some(error) = cause {
+        if let Some(refused) = error.downcast_ref::<NotAllowed>() {
+            return Error::HostNotAllowed(refused.clone());
+        }
+        cause = error.source();
+    }
     let why = in_words(error);
     Error::Transport(if error.is_connect() { TransportError::NotConnected(why) } else { TransportError::NoAnswer(why) })
 }

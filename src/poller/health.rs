@@ -68,7 +68,11 @@ impl Watchdog {
 /// Whether the next run's get is bound to fail like this one's, so that one failure says it all.
 fn concerns_all_runs(error: &Error) -> bool {
     match error {
-        Error::Unauthenticated(_) | Error::Credentials(_) | Error::WrongHost(_) | Error::NoSuchRoute(_) => true,
+        Error::Unauthenticated(_)
+        | Error::Credentials(_)
+        | Error::WrongHost(_)
+        | Error::HostNotAllowed(_)
+        | Error::NoSuchRoute(_) => true,
         Error::NoToken(no) => concerns_all_runs(&no.cause),
         Error::NotFound(_)
         | Error::Rejected(_)

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use databricks_run_operator::controller::{Options, Pulse, operate};
 use databricks_run_operator::databricks::host_policy::HostPolicy;
+use databricks_run_operator::databricks::proxy::AllowedProxies;
 use databricks_run_operator::telemetry::Metrics;
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -22,6 +23,7 @@ pub fn options(namespace: &str) -> Options {
     Options {
         namespaces: vec![namespace.to_owned()],
         hosts: HostPolicy::new(["127.0.0.1"]).expect("an address may be allowed"),
+        proxies: AllowedProxies::default(),
         requests_per_second: 100.0,
         submit_timeout: Duration::from_secs(2),
         deletion_deadline: Duration::from_mins(4),

@@ -5,9 +5,12 @@ use std::sync::{Arc, Mutex};
 use databricks_run_operator::databricks::client::Client;
 use databricks_run_operator::databricks::credentials::{Assertion, AssertionRequest, Credentials, SecretKey};
 use databricks_run_operator::databricks::error::CredentialsError;
+use databricks_run_operator::databricks::host_policy::HostPolicy;
 use databricks_run_operator::databricks::ids::IdempotencyToken;
 use databricks_run_operator::databricks::limiters::Limiters;
+use databricks_run_operator::databricks::network::Network;
 use databricks_run_operator::databricks::observer::{Call, Observer};
+use databricks_run_operator::databricks::proxy::AllowedProxies;
 use databricks_run_operator::databricks::settings::{Auth, ClientId, JobsApiVersion, Settings};
 use e2e::workspace::{Clock, Options, Workspace};
 use futures::future::BoxFuture;
@@ -93,7 +96,8 @@ impl Bench {
 
     fn settings(&self, auth: Auth) -> Settings {
         let host = self.workspace.host().parse().expect("a host");
-        Settings { ca_bundle: Some(self.workspace.ca_pem().to_owned()), ..Settings::new(host, auth) }
+        let network = loopback();
+        Settings { ca_bundle: Some(self.workspace.ca_pem().to_owned()), network, ..Settings::new(host, auth) }
     }
 
     pub(crate) fn client(&self, settings: Settings) -> Client {
@@ -110,7 +114,12 @@ impl Bench {
     }
 }
 
-fn key() -> SecretKey {
+/// A network in which fake workspaces may be spoken to.
+pub(crate) fn loopback() -> Network {
+    Network::new(HostPolicy::new(["127.0.0.1"]).expect("an address may be allowed"), AllowedProxies::default())
+}
+
+pub(crate) fn key() -> SecretKey {
     SecretKey { name: "db".to_owned(), key: "token".to_owned() }
 }
 
