@@ -79,7 +79,9 @@ impl FromStr for Host {
             return Err(InvalidHost::NotHttps);
         }
         let url = Url::parse(text).map_err(|error| InvalidHost::NotAnAddress(error.to_string()))?;
-        if !url.username().is_empty() || url.password().is_some() {
+        // An empty user name leaves no trace in the URL.
+        let authority = text[8..].split(['/', '?', '#']).next().unwrap_or_default();
+        if !url.username().is_empty() || url.password().is_some() || authority.contains('@') {
             return Err(InvalidHost::UserInfo);
         }
         if !text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'\\')) {
@@ -155,6 +157,7 @@ mod tests {
             ("https://x.com/?a=1", "write `https://x.com`"),
             ("https://adb-1.2.azuredatabricks.net/?o=123", "`workspaceId`"),
             ("https://user@x.com", "Secret"),
+            ("https://@x.com", "Secret"),
             ("https://x.com@evil.example", "Secret"),
             ("https://:dapi123@x.com", "Secret"),
             ("https://x.c\tom", "xn--"),

@@ -52,7 +52,7 @@ impl FromStr for ProxyUrl {
             () => return Err(InvalidProxy::Scheme),
         };
         let url = Url::parse(text).map_err(|error| InvalidProxy::NotAnAddress(error.to_string()))?;
-        if !url.username().is_empty() || url.password().is_some() {
+        if !url.username().is_empty() || url.password().is_some() || text.contains('@') {
             return Err(InvalidProxy::UserInfo);
         }
         if !text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'%')) {
@@ -136,6 +136,7 @@ mod tests {
             ("http://x\t.example:1", "no address"),
             ("http://user:hunter2@proxy:3128", "no user name"),
             ("http://user@proxy", "no user name"),
+            ("http://@proxy", "no user name"),
             ("http://:hunter2@proxy", "no user name"),
             ("http://proxy:3128/path", "write `http://proxy:3128`"),
             ("http://proxy:3128?hunter2", "write `http://proxy:3128`"),

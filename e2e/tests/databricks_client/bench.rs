@@ -77,7 +77,16 @@ impl Observer for Calls {
 
 impl Bench {
     pub(crate) fn new() -> Self {
-        let workspace = Workspace::start(Options::default().clock(Clock::manual(START))).expect("a workspace");
+        Self::start(Options::default())
+    }
+
+    /// With a certificate for this name too.
+    pub(crate) fn named(name: &str) -> Self {
+        Self::start(Options { names: vec![name.to_owned()], ..Options::default() })
+    }
+
+    fn start(options: Options) -> Self {
+        let workspace = Workspace::start(options.clock(Clock::manual(START))).expect("a workspace");
         let secret = Arc::new(Secret(Mutex::new(Ok(workspace.token().to_owned()))));
         Self { workspace, secret, calls: Arc::default() }
     }

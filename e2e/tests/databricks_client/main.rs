@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test says what went wrong by panicking")]
 
 mod bench;
+mod hostile_hosts;
 mod identity;
 mod raw;
 mod wire;

@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::bench::{Bench, V};
 
 /// Serves `answer` to every request until the test's runtime ends; its address and certificate.
-async fn server(answer: Vec<u8>) -> (String, String) {
+pub(crate) async fn server(answer: Vec<u8>) -> (String, String) {
     let certified = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der()));
     let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -41,7 +41,7 @@ async fn server(answer: Vec<u8>) -> (String, String) {
     (host, certified.cert.pem())
 }
 
-async fn asked(head: &str, body: &[u8]) -> Error {
+pub(crate) async fn asked(head: &str, body: &[u8]) -> Error {
     let answer = [format!("HTTP/1.1 {head}\r\nConnection: close\r\n\r\n").as_bytes(), body].concat();
     let (host, ca) = server(answer).await;
     let bench = Bench::new();
