@@ -21,12 +21,13 @@ use crate::api::workspace::{DatabricksWorkspaceSpec, DatabricksWorkspaceStatus, 
 use crate::databricks::client::{Client, InvalidSettings};
 use crate::databricks::credentials::SecretKey;
 use crate::databricks::error::{CredentialsError, Error};
+use crate::databricks::health::Health;
 use crate::databricks::host::Host;
 use crate::databricks::limiters::Limiters;
 use crate::databricks::network::Network;
 use crate::databricks::observer::Observer;
 use crate::databricks::settings::{Auth, ClientId, JobsApiVersion, Settings};
-use crate::poller::Health;
+use crate::poller;
 
 /// A workspace that can be used is checked again after this time.
 const RECHECK: Duration = Duration::from_mins(5);
@@ -128,8 +129,12 @@ impl Workspaces {
                 let kind = client.settings().auth.kind();
                 Ok(Checked::Usable(format!("a token could be had ({kind}) and {} answers", spec.host)))
             }
-            Err(Error::NotNow(wait)) => Ok(Checked::NotNow(wait)),
-            Err(error) => Err(obstacle(&error)),
+            Err(error) => match (&*client.health().borrow(), error) {
+                // All calls together know better than this one, and say the same from the begin to the end.
+                (Health::Outage { error, .. }, _) => Err(obstacle(error)),
+                (Health::Answering, Error::NotNow(wait)) => Ok(Checked::NotNow(wait)),
+                (Health::Answering, error) => Err(obstacle(&error)),
+            },
         }
     }
 
@@ -151,22 +156,34 @@ impl Workspaces {
         });
         let client = client.inspect_err(|_| self.connections.refuse(namespace, pin.clone()))?;
         let name = pin.name.clone();
-        let health = self.connections.connect(namespace, pin, client.clone(), made_of);
-        self.watch_health(health, (namespace.to_owned(), name));
+        let refusals = self.connections.connect(namespace, pin, client.clone(), made_of);
+        self.watch_health(client.health(), refusals, (namespace.to_owned(), name));
         Ok(client)
     }
 
-    /// Has the workspace checked whenever its poller begins or ceases to fail, for as long as this connection lives.
-    fn watch_health(&self, mut health: watch::Receiver<Health>, who: (String, String)) {
+    /// Has the workspace checked whenever an outage begins or ends, and whenever its poller begins or ceases to be refused,
+    /// for as long as this connection lives.
+    fn watch_health(
+        &self,
+        mut health: watch::Receiver<Health>,
+        mut refusals: watch::Receiver<poller::Health>,
+        who: (String, String),
+    ) {
         let look_again = self.look_again.clone();
         tokio::spawn(async move {
-            let mut failing = false;
-            while health.changed().await.is_ok() {
-                let fails = matches!(*health.borrow_and_update(), Health::Failing { .. });
-                if (fails || failing) && look_again.send(who.clone()).await.is_err() {
+            let mut refused = false;
+            loop {
+                let look = tokio::select! {
+                    Ok(()) = health.changed() => true,
+                    Ok(()) = refusals.changed() => {
+                        let is_refused = matches!(*refusals.borrow_and_update(), poller::Health::Failing { .. });
+                        is_refused || std::mem::replace(&mut refused, is_refused)
+                    }
+                    else => return,
+                };
+                if look && look_again.send(who.clone()).await.is_err() {
                     return;
                 }
-                failing = fails;
             }
         });
     }

@@ -6,18 +6,18 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::Instant;
 
 use super::clock::Clock;
 use super::credentials::{Credentials, KeptSecrets};
 use super::error::Error;
+use super::health::{Gate, Health};
 use super::host_policy::NotAllowed;
 use super::identity::issuer;
 use super::ids::RunId;
 use super::limiter::Lane;
-use super::limiters::Limiter;
-
+use super::limiters::{HostLimiter, Limiter};
 use super::observer::{Call, Observer, Operation};
 use super::settings::{JobsApiVersion, Settings};
 use super::tokens::{Token, Tokens};
@@ -37,6 +37,7 @@ struct Inner {
     transport: Arc<Transport>,
     tokens: Arc<Tokens>,
     limiter: Arc<Limiter>,
+    gate: Gate,
     large_answers: Semaphore,
     observer: Arc<dyn Observer>,
 }
@@ -47,9 +48,10 @@ impl Client {
     pub fn new(
         settings: Settings,
         credentials: Arc<dyn Credentials>,
-        limiter: Arc<Limiter>,
+        limiter: Arc<HostLimiter>,
         observer: Arc<dyn Observer>,
     ) -> Result<Self, InvalidSettings> {
+        let limiter = Arc::new(limiter.for_object(settings.tenant.as_deref(), settings.own_rate));
         settings.network.check(&settings.host)?;
         let transport = Transport::new(&settings, settings.host.clone(), settings.workspace_id.as_deref())?;
         let transport = Arc::new(transport);
@@ -59,8 +61,9 @@ impl Client {
         Ok(Self(Arc::new(Inner {
             settings,
             transport,
-            tokens: Tokens::new(issuer, clock),
+            tokens: Tokens::new(issuer, clock.clone()),
             limiter,
+            gate: Gate::new(clock),
             large_answers: Semaphore::new(LARGE_ANSWERS),
             observer,
         })))
@@ -72,17 +75,28 @@ impl Client {
         &self.0.settings
     }
 
-    /// Asks the limiter, once per operation. Refused, nothing is sent and the caller is told how long to wait.
+    /// Whether the workspace answers, as all calls of this client see it; `changed()` on it tells of the begin and the
+    /// end of an outage, once each.
+    #[must_use]
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.0.gate.health()
+    }
+
+    /// Asks the breaker and the limiter, once per operation. Refused, nothing is sent and the caller is told how long to
+    /// wait. What the breaker holds back is told to nobody else: an outage is told once, as [`Health`].
     pub(super) fn permission(&self, operation: Operation, lane: Lane, about: impl Hash) -> Result<(), Error> {
         let who = (Arc::as_ptr(&self.0) as usize, operation, about);
-        self.0.limiter.ask(lane, who).inspect_err(|error| {
+        self.0.gate.may_pass(lane)?;
+        let asked = self.0.limiter.ask(lane, who).inspect_err(|error| {
             self.0.observer.call(&Call {
                 operation,
                 outcome: error.reason(),
                 http_status: None,
                 duration: Duration::ZERO,
             });
-        })
+        });
+        asked?;
+        self.0.gate.pass(lane)
     }
 
     /// Counts a request beyond the first of an operation.
@@ -105,6 +119,12 @@ impl Client {
 
     /// Sends a request with the token. A 401 was surely not executed, so that one case is repeated, with a fresh token.
     pub(super) async fn send(&self, request: &Request, deadline: Deadline) -> Result<Answer, Error> {
+        let outcome = self.try_send(request, deadline).await;
+        self.0.gate.learn(&outcome);
+        outcome
+    }
+
+    async fn try_send(&self, request: &Request, deadline: Deadline) -> Result<Answer, Error> {
         let token = self.0.tokens.get(deadline).await?;
         match self.exchange(request, &token, deadline).await {
             Err(Error::Unauthenticated(_)) => {}

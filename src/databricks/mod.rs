@@ -4,10 +4,12 @@
 //!
 //! From the outside in: [`client::Client`] (one workspace as one identity) → `calls/` (one file per operation) →
 //! `tokens` and `transport` → `classify` (every error answer becomes one [`error::Error`], by one table). The pure
-//! parts (`classify`, `lifetime`, `limiter`, `host_policy`, `address_policy`) are tested beside their code; what happens on the wire is
+//! parts (`classify`, `lifetime`, `limiter`, `breaker`, `host_policy`,
+//! `address_policy`) are tested beside their code; what happens on the wire is
 //! tested over TLS in `e2e/tests/databricks_client/`.
 
 mod address_policy;
+mod breaker;
 mod calls;
 mod classify;
 pub mod client;
@@ -15,6 +17,7 @@ mod clock;
 pub mod credentials;
 pub mod error;
 mod error_body;
+pub mod health;
 pub mod host;
 pub mod host_policy;
 mod identity;

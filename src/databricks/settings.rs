@@ -26,6 +26,11 @@ pub struct Settings {
     pub entra_login: Option<Host>,
     /// How the host is reached, and which hosts may be.
     pub network: Network,
+    /// Whose the workspace object is, where one may have many: they share what one object alone would have of the host's
+    /// rate. `None`: each is one.
+    pub tenant: Option<String>,
+    /// Requests per second this object has at most; it only ever lowers what it has.
+    pub own_rate: Option<f64>,
     /// PEM text of certificate authorities that are trusted besides the system's.
     pub ca_bundle: Option<String>,
     /// How long run-now and runs/submit may take in all: after this time nothing of them is on the way any more.
@@ -44,6 +49,8 @@ impl Settings {
             auth,
             entra_login: None,
             network: Network::default(),
+            tenant: None,
+            own_rate: None,
             ca_bundle: None,
             submit_timeout: DEFAULT_SUBMIT_TIMEOUT,
             call_timeout: DEFAULT_CALL_TIMEOUT,

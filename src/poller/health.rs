@@ -1,19 +1,21 @@
-//! Whether a workspace answers, as the polls see it. A run's status says nothing of outages (a poll that fails has
-//! learned nothing about the run), so they are gathered here for the workspace object: one condition, not thousands.
+//! Whether a workspace tells us of its runs, as the polls see it. A run's status says nothing of a refusal that all runs
+//! share (a token that is not accepted any more), so these are gathered here for the workspace object: one condition, not
+//! thousands. Outages are not seen here: the client knows of them, from all its calls ([`crate::databricks::health`]).
 
 use std::time::Duration;
 
 use super::Now;
 use crate::databricks::error::Error;
+use crate::databricks::health::{Says, says};
 
-/// So many failures in a row, with no answer for [`PATIENCE`], make an outage; anything less is a hiccup, or a single
-/// run the identity may not see.
+/// So many refusals in a row, with no answer for [`PATIENCE`], concern all runs; anything less may be a single run the
+/// identity may not see.
 const FAILURES: u32 = 3;
 
-/// How long there must have been no answer before failures are an outage.
+/// How long there must have been no answer before refusals concern all runs.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Whether the workspace answers.
+/// Whether the workspace tells of its runs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Health {
     /// Nothing has been asked yet.
@@ -21,7 +23,7 @@ pub enum Health {
     Unknown,
     /// The last question got an answer, or not yet enough of them failed.
     Answering,
-    /// Questions fail.
+    /// Questions are refused.
     Failing {
         /// What the newest change of reason came with.
         error: Error,
@@ -30,7 +32,7 @@ pub enum Health {
     },
 }
 
-/// Tells outages from hiccups.
+/// Tells what concerns all runs from what concerns one.
 #[derive(Debug, Default)]
 pub(super) struct Watchdog {
     failures: u32,
@@ -47,7 +49,7 @@ impl Watchdog {
                 *self = Self { answered: Some(now.monotonic), ..Self::default() };
                 (*health != Health::Answering).then_some(Health::Answering)
             }
-            Err(Error::NotNow(_)) => None,
+            Err(error) if says(Err(error)) != Says::Answers => None,
             Err(error) => self.failed(error, health, now),
         }
     }
@@ -100,6 +102,10 @@ mod tests {
         Error::Unavailable(ApiError { http_status: 503, ..ApiError::default() })
     }
 
+    fn forbidden() -> Error {
+        Error::Forbidden(ApiError { http_status: 403, ..ApiError::default() })
+    }
+
     /// The health after each result, one letter each: `?` unknown, `a` answering, `F` failing.
     fn story(results: &[(u64, Result<(), Error>)]) -> String {
         let (mut watchdog, mut health) = (Watchdog::default(), Health::Unknown);
@@ -119,15 +125,23 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_begins_with_the_third_failure_and_ends_with_the_first_answer() {
-        let down = || Err(unavailable());
-        assert_eq!(story(&[(0, Ok(())), (20, down()), (40, down()), (60, down()), (80, Ok(()))]), "aaaFa");
+    fn a_refusal_concerns_all_runs_with_the_third_and_until_the_first_answer() {
+        let refused = || Err(forbidden());
+        assert_eq!(story(&[(0, Ok(())), (20, refused()), (40, refused()), (60, refused()), (80, Ok(()))]), "aaaFa");
     }
 
     #[test]
-    fn failures_among_answers_are_no_outage() {
+    fn refusals_among_answers_concern_single_runs() {
+        let refused = || Err(forbidden());
+        assert_eq!(story(&[(0, Ok(())), (1, refused()), (2, refused()), (3, refused()), (4, Ok(()))]), "aaaaa");
+    }
+
+    #[test]
+    fn an_outage_changes_nothing_here() {
         let down = || Err(unavailable());
-        assert_eq!(story(&[(0, Ok(())), (1, down()), (2, down()), (3, down()), (4, Ok(()))]), "aaaaa");
+        let refused = || Err(Error::Unauthenticated(ApiError::default()));
+        assert_eq!(story(&[(0, Ok(())), (20, down()), (40, down()), (60, down()), (80, down())]), "aaaaa");
+        assert_eq!(story(&[(0, refused()), (20, down()), (40, down()), (60, Ok(()))]), "FFFa");
     }
 
     #[test]
@@ -143,7 +157,7 @@ mod tests {
 
     #[test]
     fn another_reason_is_told_and_the_same_one_is_not_told_again() {
-        let (mut watchdog, down) = (Watchdog::default(), unavailable());
+        let (mut watchdog, down) = (Watchdog::default(), forbidden());
         let failing = Health::Failing { error: down.clone(), since: at(0) };
         assert_eq!(watchdog.learn(Err(&down), &failing, at(1)), None);
         let refused = Error::Unauthenticated(ApiError::default());

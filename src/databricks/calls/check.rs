@@ -17,9 +17,10 @@ pub struct Checked {
 }
 
 impl Client {
-    /// Gets a token if there is none and lists one run: the cheapest call that needs no object to exist.
+    /// Gets a token if there is none and lists one run: the cheapest call that needs no object to exist. It goes first:
+    /// it is rare, and everything waits for what it finds.
     pub async fn check(&self, version: JobsApiVersion) -> Result<Checked, Error> {
-        self.permission(Operation::ListRuns, Lane::Poll, "check")?;
+        self.permission(Operation::ListRuns, Lane::Cancel, "check")?;
         let query = ListRuns { limit: 1, ..ListRuns::default() };
         let page = self.runs_page(version, &query, self.call_deadline()).await?;
         Ok(Checked { server_time: page.server_time })

@@ -34,7 +34,7 @@ impl Clock for ManualClock {
 /// Answers `RUNNING` unless told otherwise, one get for each permit.
 #[derive(Debug, Default)]
 struct Source {
-    down: AtomicBool,
+    refuses: AtomicBool,
     panics: AtomicBool,
     asked: Mutex<HashMap<RunId, usize>>,
     out: AtomicUsize,
@@ -65,8 +65,8 @@ impl Runs for Gate {
         let _out = Out(&source.out);
         self.permits.acquire().await.unwrap().forget();
         assert!(!source.panics.load(Ordering::SeqCst), "a fault on purpose");
-        if source.down.load(Ordering::SeqCst) {
-            return Err(Error::Unavailable(ApiError { http_status: 503, ..ApiError::default() }));
+        if source.refuses.load(Ordering::SeqCst) {
+            return Err(Error::Unauthenticated(ApiError { http_status: 401, ..ApiError::default() }));
         }
         let run: Run =
             serde_json::from_value(serde_json::json!({"run_id": run, "state": {"life_cycle_state": "RUNNING"}}))
@@ -161,10 +161,10 @@ async fn a_panic_in_one_get_stops_neither_the_poller_nor_that_run() {
 }
 
 #[tokio::test]
-async fn an_outage_is_told_once_for_the_workspace_and_wakes_no_run() {
+async fn a_refusal_is_told_once_for_the_workspace_and_wakes_no_run() {
     let mut bench = Bench::start(4);
     let mut health = bench.poller.health();
-    bench.gate.source.down.store(true, Ordering::SeqCst);
+    bench.gate.source.refuses.store(true, Ordering::SeqCst);
     for key in 0..3 {
         bench.watch(key);
     }
@@ -172,10 +172,10 @@ async fn an_outage_is_told_once_for_the_workspace_and_wakes_no_run() {
     bench.answer(3);
     let failing = health.wait_for(|health| matches!(health, Health::Failing { .. })).await.unwrap().clone();
     let Health::Failing { error, .. } = failing else { unreachable!("just waited for") };
-    assert_eq!(error.reason(), "Unavailable");
+    assert_eq!(error.reason(), "Unauthorized");
     assert!(bench.wakes.try_recv().is_err());
 
-    bench.gate.source.down.store(false, Ordering::SeqCst);
+    bench.gate.source.refuses.store(false, Ordering::SeqCst);
     bench.clock.advance(Duration::from_secs(5));
     bench.answer(3);
     health.wait_for(|health| *health == Health::Answering).await.unwrap();

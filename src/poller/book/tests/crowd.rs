@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::*;
-use crate::databricks::limiter::{self, Lane, Permission};
+use crate::databricks::limiter::{self, Asker, Lane, Permission};
 
 /// What became of watching `runs` runs at once, every get taking 200 ms.
 struct Crowd {
@@ -27,7 +27,7 @@ fn crowd(runs: i64, mut limiter: Option<limiter::Core>) -> Crowd {
         while let Some(ask) = book.due(at(*time)) {
             story.limiter_asked += 1;
             let who = ask.run.0.unsigned_abs();
-            match limiter.as_mut().map(|limiter| limiter.ask(Lane::Poll, who, *time)) {
+            match limiter.as_mut().map(|limiter| limiter.ask(Lane::Poll, Asker { share: 0, call: who }, *time)) {
                 Some(Permission::At(turn)) => {
                     book.learned(ask, Answer::NotNow(turn.saturating_sub(*time)), at(*time));
                 }

@@ -1,0 +1,115 @@
+//! Whether a workspace answers: asked by every call before it is sent, told by every call after, watched by whoever
+//! says so in a condition. The rules are `breaker`'s.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::watch;
+
+use super::breaker::{Breaker, News};
+pub use super::breaker::{Says, says};
+use super::clock::Clock;
+use super::error::Error;
+use super::limiter::Lane;
+
+/// Those who are told a time come up to this share of it later: a thousand of them must not come at one instant.
+const JITTER: f64 = 0.05;
+
+/// Whether a workspace answers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Health {
+    /// It does, or nobody has found otherwise yet.
+    #[default]
+    Answering,
+    /// It does not. The same value from the begin of an outage to its end, whatever the outage is made of.
+    Outage {
+        /// What the call came to that made it an outage.
+        error: Error,
+        /// When the first call without an answer ended.
+        since: SystemTime,
+    },
+}
+
+/// The breaker of one client.
+pub(super) struct Gate {
+    breaker: Mutex<Breaker>,
+    clock: Clock,
+    health: watch::Sender<Health>,
+}
+
+impl Gate {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { breaker: Mutex::default(), clock, health: watch::Sender::default() }
+    }
+
+    /// Whether a call would be sent now; else [`Error::NotNow`].
+    pub(super) fn may_pass(&self, lane: Lane) -> Result<(), Error> {
+        not_now(self.breaker().wait(lane, self.clock.now()))
+    }
+
+    /// The same for a call that is sent right after.
+    pub(super) fn pass(&self, lane: Lane) -> Result<(), Error> {
+        not_now(self.breaker().begin(lane, self.clock.now()))
+    }
+
+    /// How a call has ended.
+    pub(super) fn learn<T>(&self, outcome: &Result<T, Error>) {
+        // Held over the telling, so that begin and end are told in their order.
+        let mut breaker = self.breaker();
+        match (breaker.learn(says(outcome.as_ref().map(drop)), self.clock.now()), outcome) {
+            (Some(News::Outage { lasts }), Err(error)) => {
+                let since = SystemTime::now().checked_sub(lasts).unwrap_or(SystemTime::UNIX_EPOCH);
+                self.health.send_replace(Health::Outage { error: error.clone(), since });
+            }
+            (Some(News::Over), _) => drop(self.health.send_replace(Health::Answering)),
+            _ => {}
+        }
+    }
+
+    /// `changed()` on it tells of the begin and the end of an outage.
+    pub(super) fn health(&self) -> watch::Receiver<Health> {
+        self.health.subscribe()
+    }
+
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn not_now(wait: Option<Duration>) -> Result<(), Error> {
+    wait.map_or(Ok(()), |wait| Err(Error::NotNow(wait.mul_f64(1.0 + JITTER * rand::random::<f64>()))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::clock::tests::ManualClock;
+    use super::*;
+    use crate::databricks::error::{ApiError, TransportError};
+
+    #[test]
+    fn an_outage_is_one_value_from_its_begin_to_its_end_whatever_it_is_made_of() {
+        let clock = ManualClock::default();
+        let gate = Gate::new(clock.clock());
+        let mut health = gate.health();
+        gate.learn(&Ok(()));
+        let errors = [
+            Error::Unavailable(ApiError { http_status: 503, ..ApiError::default() }),
+            Error::Transport(TransportError::NoAnswer("reset".to_owned())),
+            Error::Throttled { retry_after: None, api: ApiError { http_status: 429, ..ApiError::default() } },
+            Error::WrongHost("a web page".to_owned()),
+        ];
+        let mut told = Vec::new();
+        for error in errors.into_iter().cycle().take(400) {
+            clock.turn(Duration::from_secs(1));
+            if gate.pass(Lane::Poll).is_ok() {
+                gate.learn::<()>(&Err(error));
+            }
+            if health.has_changed().unwrap() {
+                told.push(health.borrow_and_update().clone());
+            }
+        }
+        assert!(matches!(told[..], [Health::Outage { .. }]), "{told:?}");
+        gate.learn(&Ok(()));
+        assert_eq!(*health.borrow_and_update(), Health::Answering);
+    }
+}
