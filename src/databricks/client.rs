@@ -143,6 +143,7 @@ impl Client {
             path: format!("/api/{}/jobs/{}", request.version, request.path),
             query: &request.query,
             authorization: Some(token.authorization()),
+            form_secrets: &[],
             body_cap: request.body_cap,
             run: request.run,
         };

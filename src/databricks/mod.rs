@@ -29,6 +29,7 @@ pub mod model;
 pub mod network;
 pub mod observer;
 pub mod proxy;
+mod redact;
 pub mod resolver;
 mod retry_after;
 pub mod settings;

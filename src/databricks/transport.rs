@@ -35,6 +35,7 @@ use super::host_policy::NotAllowed;
 use super::ids::RunId;
 use super::limiters::Limiter;
 use super::observer::{Call, Observer, Operation};
+use super::redact::cut_out;
 use super::resolver::Resolver;
 use super::retry_after;
 use super::settings::Settings;
@@ -74,10 +75,20 @@ pub(super) struct HttpRequest<'a> {
     pub(super) query: &'a [(&'static str, String)],
     /// `None` where the form itself proves who asks.
     pub(super) authorization: Option<HeaderValue>,
+    /// The secrets in the form. They, and the one in `authorization`, are cut out of every error.
+    pub(super) form_secrets: &'a [SecretString],
     /// Bytes of a good answer, uncompressed.
     pub(super) body_cap: usize,
     /// For logs.
     pub(super) run: Option<RunId>,
+}
+
+impl HttpRequest<'_> {
+    fn secrets(&self) -> Vec<SecretString> {
+        let header = self.authorization.as_ref().and_then(|value| value.to_str().ok());
+        let credential = header.and_then(|value| value.split_once(' ')).map(|(_, credential)| credential.into());
+        self.form_secrets.iter().cloned().chain(credential).collect()
+    }
 }
 
 /// A 2xx answer that is not HTML.
@@ -187,7 +198,7 @@ impl Transport {
         status: &mut Option<u16>,
         pause: &mut Option<Duration>,
     ) -> Result<Answer, Error> {
-        let (cap, operation) = (request.body_cap, request.operation);
+        let (cap, secrets) = (request.body_cap, request.secrets());
         let mut response = self.prepare(request)?.send().await.map_err(|error| not_sent_or_lost(&error))?;
         let http_status = response.status().as_u16();
         *status = Some(http_status);
@@ -205,10 +216,9 @@ impl Transport {
             retry_after: header(RETRY_AFTER.as_str()).and_then(|text| retry_after::parse(text, now)),
             body: &body,
         };
-        if let Some(verdict) = classify(&evidence) {
-            // Where a token was asked for, the answer may repeat what was sent: `identity` cleans it first.
-            let error = (operation != Operation::Token).then_some(&verdict.error).map(tracing::field::display);
-            tracing::debug!(status = http_status, rule = verdict.rule, error, "no success");
+        if let Some(mut verdict) = classify(&evidence) {
+            cut_out(&mut verdict.error, secrets.iter().map(ExposeSecret::expose_secret));
+            tracing::debug!(status = http_status, rule = verdict.rule, error = %verdict.error, "no success");
             *pause = verdict.retry_after;
             return Err(verdict.error);
         }

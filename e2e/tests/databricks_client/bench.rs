@@ -1,6 +1,7 @@
-//! A workspace, a client of it, and a place for the client's secrets that tests can change.
+//! A workspace, a client of it, and a place for the client's secrets and assertions that tests can change.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use databricks_run_operator::databricks::client::Client;
 use databricks_run_operator::databricks::credentials::{Assertion, AssertionRequest, Credentials, SecretKey};
@@ -31,28 +32,50 @@ pub(crate) struct Bench {
     pub(crate) calls: Arc<Calls>,
 }
 
-/// The one secret there is, whatever its name.
-pub(crate) struct Secret(Mutex<Result<String, CredentialsError>>);
+/// The one secret there is, whatever its name; also the one assertion, whosever it is.
+pub(crate) struct Secret {
+    value: Mutex<Result<String, CredentialsError>>,
+    assertion_life: Mutex<Duration>,
+    assertions: Mutex<Vec<AssertionRequest>>,
+}
 
 impl Secret {
+    fn holding(value: &str) -> Self {
+        Self {
+            value: Mutex::new(Ok(value.to_owned())),
+            assertion_life: Mutex::new(Duration::from_hours(1)),
+            assertions: Mutex::default(),
+        }
+    }
+
     pub(crate) fn becomes(&self, value: &str) {
-        *self.0.lock().unwrap() = Ok(value.to_owned());
+        *self.value.lock().unwrap() = Ok(value.to_owned());
     }
 
     pub(crate) fn disappears(&self) {
-        *self.0.lock().unwrap() = Err(CredentialsError::NotFound("Secret `db` is not there".to_owned()));
+        *self.value.lock().unwrap() = Err(CredentialsError::NotFound("Secret `db` is not there".to_owned()));
+    }
+
+    pub(crate) fn assertions_live(&self, time: Duration) {
+        *self.assertion_life.lock().unwrap() = time;
+    }
+
+    /// The assertions that were asked for.
+    pub(crate) fn assertions(&self) -> Vec<AssertionRequest> {
+        self.assertions.lock().unwrap().clone()
     }
 }
 
 impl Credentials for Secret {
     fn read<'a>(&'a self, _: &'a SecretKey) -> BoxFuture<'a, Result<SecretString, CredentialsError>> {
-        let value = self.0.lock().unwrap().clone();
+        let value = self.value.lock().unwrap().clone();
         Box::pin(async move { value.map(SecretString::from) })
     }
 
-    fn assertion<'a>(&'a self, _: &'a AssertionRequest) -> BoxFuture<'a, Result<Assertion, CredentialsError>> {
-        let token = self.0.lock().unwrap().clone();
-        let expires_in = std::time::Duration::from_mins(10);
+    fn assertion<'a>(&'a self, what: &'a AssertionRequest) -> BoxFuture<'a, Result<Assertion, CredentialsError>> {
+        self.assertions.lock().unwrap().push(what.clone());
+        let token = self.value.lock().unwrap().clone();
+        let expires_in = *self.assertion_life.lock().unwrap();
         Box::pin(async move { token.map(|token| Assertion { token: token.into(), expires_in }) })
     }
 }
@@ -87,7 +110,7 @@ impl Bench {
 
     fn start(options: Options) -> Self {
         let workspace = Workspace::start(options.clock(Clock::manual(START))).expect("a workspace");
-        let secret = Arc::new(Secret(Mutex::new(Ok(workspace.token().to_owned()))));
+        let secret = Arc::new(Secret::holding(workspace.token()));
         Self { workspace, secret, calls: Arc::default() }
     }
 
@@ -103,7 +126,8 @@ impl Bench {
         self.settings(Auth::OauthM2m { client_id: ClientId::Literal(id.to_owned()), client_secret: key() })
     }
 
-    fn settings(&self, auth: Auth) -> Settings {
+    /// Settings of any identity at this workspace.
+    pub(crate) fn settings(&self, auth: Auth) -> Settings {
         let host = self.workspace.host().parse().expect("a host");
         let network = loopback();
         Settings { ca_bundle: Some(self.workspace.ca_pem().to_owned()), network, ..Settings::new(host, auth) }
@@ -119,7 +143,7 @@ impl Bench {
     }
 
     pub(crate) fn pass(&self, seconds: u64) {
-        self.workspace.clock().advance(std::time::Duration::from_secs(seconds));
+        self.workspace.clock().advance(Duration::from_secs(seconds));
     }
 }
 

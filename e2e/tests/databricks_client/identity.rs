@@ -1,11 +1,15 @@
 //! Tokens: where they come from, how long they are used, what happens when they are refused.
 
+use std::io;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use databricks_run_operator::databricks::error::{Error, Executed};
+use databricks_run_operator::databricks::settings::{AssertionSource, Auth, Settings};
 use e2e::workspace::{Fault, Kind, OWNER, Operation};
 
-use crate::bench::{Bench, V, run_now, token};
+use crate::bench::{Bench, V, key, loopback, run_now, token};
+use crate::teller::{Teller, json};
 
 #[tokio::test]
 async fn a_rotated_token_is_read_after_the_first_401_and_the_call_succeeds() {
@@ -122,4 +126,71 @@ async fn no_secret_shows_in_what_can_be_printed() {
     let error = client.check(V).await.unwrap_err();
     let printed = format!("{client:?} {:?} {error:?} {error}", client.settings());
     assert!(!printed.contains(bench.workspace.token()), "{printed}");
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn no_secret_no_assertion_and_no_token_shows_in_a_log_of_any_level() {
+    const SECRET: &str = "m4rk-secret-m4rk-secret-m4rk";
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_max_level(tracing::level_filters::LevelFilter::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    let guard = tracing::subscriber::set_default(subscriber);
+    let assertion = AssertionSource::ServiceAccount("runner".to_owned());
+    let (tenant_id, client_id) = ("contoso.example".to_owned(), "app-1".to_owned());
+    for auth in [
+        Auth::Pat { token: key() },
+        Auth::TokenFederation { client_id: client_id.clone(), assertion: assertion.clone(), audience: None },
+        Auth::AzureServicePrincipal {
+            tenant_id: tenant_id.clone(),
+            client_id: client_id.clone(),
+            client_secret: key(),
+        },
+        Auth::AzureWorkloadIdentity { tenant_id, client_id, assertion },
+    ] {
+        for status in [200, 400, 401, 403, 429, 503] {
+            // Whoever answers repeats all that it was told, and the tokens it gives are marked too.
+            let teller =
+                Teller::new(move |asked| {
+                    let echo = format!("{asked:?}");
+                    json(status, &serde_json::json!({
+                    "access_token": "m4rk-token", "error": "invalid_x", "error_description": echo, "message": echo,
+                }).to_string())
+                })
+                .await;
+            let bench = Bench::new();
+            bench.secret.becomes(SECRET);
+            let host: databricks_run_operator::databricks::host::Host = teller.host().parse().unwrap();
+            let client = bench.client(Settings {
+                ca_bundle: Some(teller.ca()),
+                network: loopback(),
+                entra_login: Some(host.clone()),
+                ..Settings::new(host, auth.clone())
+            });
+            let outcome = client.run_now(V, &run_now(1), &token("t")).await;
+            assert!(!format!("{outcome:?}").contains("m4rk"), "{} {status}: {outcome:?}", auth.kind());
+        }
+    }
+    drop(guard);
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(text.contains("no success"), "nothing was logged");
+    let marked: Vec<_> = text.lines().filter(|line| line.contains("m4rk")).collect();
+    assert!(marked.is_empty(), "{marked:#?}");
 }

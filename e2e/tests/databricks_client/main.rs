@@ -3,9 +3,12 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test says what went wrong by panicking")]
 
 mod bench;
+mod entra;
+mod federation;
 mod hostile_hosts;
 mod identity;
 mod raw;
+mod teller;
 mod wire;
 
 use std::time::{Duration, SystemTime};

@@ -1,51 +1,17 @@
 //! Answers the fake workspace is too well behaved for: a server that writes whatever bytes it is given.
 
-use std::sync::Arc;
-
 use databricks_run_operator::databricks::error::Error;
 use databricks_run_operator::databricks::ids::RunId;
 use databricks_run_operator::databricks::settings::Settings;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
 
 use crate::bench::{Bench, V};
-
-/// Serves `answer` to every request until the test's runtime ends; its address and certificate.
-pub(crate) async fn server(answer: Vec<u8>) -> (String, String) {
-    let certified = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der()));
-    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certified.cert.der().clone()], key)
-        .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let host = format!("https://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let (acceptor, answer) = (acceptor.clone(), answer.clone());
-            tokio::spawn(async move {
-                let Ok(mut stream) = acceptor.accept(stream).await else { return };
-                let mut request = Vec::new();
-                while !request.ends_with(b"\r\n\r\n") && stream.read_buf(&mut request).await.is_ok_and(|n| n > 0) {}
-                // The client may go away in the middle: that is what is tested.
-                let _ = stream.write_all(&answer).await;
-                let _ = stream.shutdown().await;
-            });
-        }
-    });
-    (host, certified.cert.pem())
-}
+use crate::teller::Teller;
 
 pub(crate) async fn asked(head: &str, body: &[u8]) -> Error {
     let answer = [format!("HTTP/1.1 {head}\r\nConnection: close\r\n\r\n").as_bytes(), body].concat();
-    let (host, ca) = server(answer).await;
+    let server = Teller::new(move |_| answer.clone()).await;
     let bench = Bench::new();
-    let settings = Settings { host: host.parse().unwrap(), ca_bundle: Some(ca), ..bench.pat() };
+    let settings = Settings { host: server.host().parse().unwrap(), ca_bundle: Some(server.ca()), ..bench.pat() };
     bench.client(settings).get_run(V, RunId(1)).await.unwrap_err()
 }
 

@@ -161,23 +161,23 @@ mod tests {
 
     #[test]
     fn an_endpoint_is_believed_on_the_workspaces_own_host_alone() {
-        let (plain, port) = ("https://dbc-1.cloud.databricks.com", "https://127.0.0.1:8443");
+        let (dbc, local) = ("https://dbc-1.cloud.databricks.com", "https://127.0.0.1:8443");
         for (host, endpoint, expected) in [
-            (plain, "https://dbc-1.cloud.databricks.com/oidc/v1/token", Ok("/oidc/v1/token")),
-            (plain, "https://DBC-1.cloud.databricks.com.:443/oidc/v2/t%20k", Ok("/oidc/v2/t%20k")),
-            (port, "https://127.0.0.1:8443/x/token", Ok("/x/token")),
-            (port, "https://127.0.0.1/x/token", Err("another host")),
-            (port, "https://127.0.0.1:8444/x/token", Err("another host")),
-            (plain, "https://dbc-2.cloud.databricks.com/oidc/v1/token", Err("another host")),
-            (plain, "https://dbc-1.cloud.databricks.com.evil.example/t", Err("another host")),
-            (plain, "https://dbc-1.cloud.databricks.com@evil.example/t", Err("no address")),
-            (plain, "https://evil.example\\@dbc-1.cloud.databricks.com/t", Err("another host")),
-            (plain, "http://dbc-1.cloud.databricks.com/oidc/v1/token", Err("https://")),
-            (plain, "https://dbc-1.cloud.databricks.com/t?redirect=x", Err("no address")),
-            (plain, "https://dbc-1.cloud.databricks.com/t#x", Err("no address")),
-            (plain, "/oidc/v1/token", Err("no address")),
-            (plain, "file:///etc/passwd", Err("https://")),
-            (plain, "", Err("no address")),
+            (dbc, "https://dbc-1.cloud.databricks.com/oidc/v1/token", Ok("/oidc/v1/token")),
+            (dbc, "https://DBC-1.cloud.databricks.com.:443/oidc/v2/t%20k", Ok("/oidc/v2/t%20k")),
+            (local, "https://127.0.0.1:8443/x/token", Ok("/x/token")),
+            (local, "https://127.0.0.1/x/token", Err("another host")),
+            (local, "https://127.0.0.1:8444/x/token", Err("another host")),
+            (dbc, "https://dbc-2.cloud.databricks.com/oidc/v1/token", Err("another host")),
+            (dbc, "https://dbc-1.cloud.databricks.com.evil.example/t", Err("another host")),
+            (dbc, "https://dbc-1.cloud.databricks.com@evil.example/t", Err("no address")),
+            (dbc, "https://evil.example\\@dbc-1.cloud.databricks.com/t", Err("another host")),
+            (dbc, "http://dbc-1.cloud.databricks.com/oidc/v1/token", Err("https://")),
+            (dbc, "https://dbc-1.cloud.databricks.com/t?redirect=x", Err("no address")),
+            (dbc, "https://dbc-1.cloud.databricks.com/t#x", Err("no address")),
+            (dbc, "/oidc/v1/token", Err("no address")),
+            (dbc, "file:///etc/passwd", Err("https://")),
+            (dbc, "", Err("no address")),
         ] {
             match (path_on(&host.parse().unwrap(), endpoint), expected) {
                 (Ok(path), Ok(expected)) => assert_eq!(path, expected, "{endpoint}"),
@@ -186,6 +186,6 @@ mod tests {
             }
         }
         let long = format!("https://dbc-1.cloud.databricks.com/{}", "x".repeat(LONGEST));
-        assert!(path_on(&plain.parse().unwrap(), &long).is_err());
+        assert!(path_on(&dbc.parse().unwrap(), &long).is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! The kinds of identity, one file each: where each gets its token. A further kind is a further [`Issuer`] here.
 //!
-//! What they share: `token_host` (asking for a token, and telling a refusal without telling a secret), `token_answer`
+//! What they share: `token_host` (asking for a token), `token_answer`
 //! (reading what comes), `discovery` (where a workspace's token endpoint is), `claims` (what an assertion says of
 //! itself, for remedies). A token that was had for an assertion never outlives the assertion; no issuer keeps one.
 //! What happens on the wire is tested in `e2e/tests/databricks_client/` (`identity`, `federation`, `entra`).

@@ -1,5 +1,4 @@
-//! Asking for a token: the form, the one exchange, and the refusal, from which everything that was sent is cut out:
-//! some servers repeat what they do not like.
+//! Asking for a token: the form, the one exchange, and what a refusal means there.
 
 use std::sync::Arc;
 
@@ -33,32 +32,38 @@ impl TokenHost {
 
     /// Asks for a token.
     pub(super) async fn ask(&self, path: &str, form: &Form, deadline: Deadline) -> Result<TokenAnswer, Error> {
-        let method = Method::PostForm(form.encoded());
-        let answer = self.send(Operation::Token, method, path, form.authorization.clone(), deadline).await;
-        let answer = answer.map_err(|error| of_token_endpoint(form.cut_out_of(error), path))?;
+        let request = HttpRequest {
+            authorization: form.authorization.clone(),
+            form_secrets: &form.secrets,
+            ..plain(Operation::Token, Method::PostForm(form.encoded()), path)
+        };
+        let answer = self.send(request, deadline).await.map_err(|error| of_token_endpoint(error, path))?;
         TokenAnswer::read(&answer)
     }
 
     /// Reads a document that everybody may read.
     pub(super) async fn document(&self, path: &str, deadline: Deadline) -> Result<Answer, Error> {
-        self.send(Operation::Discovery, Method::Get, path, None, deadline).await
+        self.send(plain(Operation::Discovery, Method::Get, path), deadline).await
     }
 
-    async fn send(
-        &self,
-        operation: Operation,
-        method: Method,
-        path: &str,
-        authorization: Option<HeaderValue>,
-        deadline: Deadline,
-    ) -> Result<Answer, Error> {
-        let path = path.to_owned();
-        let request =
-            HttpRequest { operation, method, path, query: &[], authorization, body_cap: TOKEN_BODY, run: None };
+    async fn send(&self, request: HttpRequest<'_>, deadline: Deadline) -> Result<Answer, Error> {
         if let Some(limiter) = &self.limiter {
             limiter.charge();
         }
         self.transport.exchange(request, deadline, self.limiter.as_deref(), &*self.observer).await
+    }
+}
+
+fn plain(operation: Operation, method: Method, path: &str) -> HttpRequest<'static> {
+    HttpRequest {
+        operation,
+        method,
+        path: path.to_owned(),
+        query: &[],
+        authorization: None,
+        form_secrets: &[],
+        body_cap: TOKEN_BODY,
+        run: None,
     }
 }
 
@@ -106,7 +111,7 @@ impl Form {
         })?;
         header.set_sensitive(true);
         self.authorization = Some(header);
-        self.secrets.extend([secret.clone(), pair.into()]);
+        self.secrets.push(secret.clone());
         Ok(self)
     }
 
@@ -117,55 +122,11 @@ impl Form {
         }
         form.finish().into()
     }
-
-    /// The same error without any piece of the secrets.
-    fn cut_out_of(&self, mut error: Error) -> Error {
-        if let Some(api) = error.api_mut() {
-            for secret in &self.secrets {
-                let encoded = byte_serialize(secret.expose_secret().as_bytes()).collect::<String>();
-                for secret in [secret.expose_secret(), &encoded] {
-                    api.message = without(&api.message, secret);
-                    for word in [&mut api.error_code, &mut api.request_id] {
-                        *word = word.take().filter(|word| without(word, secret) == *word);
-                    }
-                }
-            }
-        }
-        error
-    }
-}
-
-/// A text without the secret and without every piece of it that is long enough to matter: a message may be cut in the
-/// middle of one.
-fn without(text: &str, secret: &str) -> String {
-    const PIECE: usize = 8;
-    let piece = secret.len().min(PIECE);
-    let bytes = text.as_bytes();
-    let mut hidden = vec![false; bytes.len()];
-    if piece > 0 {
-        for (at, window) in bytes.windows(piece).enumerate() {
-            if secret.as_bytes().windows(piece).any(|part| part == window) {
-                hidden[at..at + piece].fill(true);
-            }
-        }
-    }
-    let mut clean = String::new();
-    let mut hiding = false;
-    for (at, c) in text.char_indices() {
-        if !hidden[at] {
-            clean.push(c);
-        } else if !hiding {
-            clean.push('…');
-        }
-        hiding = hidden[at];
-    }
-    clean
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::databricks::error::ApiError;
 
     #[test]
     fn id_and_secret_are_encoded_each_for_itself_and_never_shown() {
@@ -181,30 +142,5 @@ mod tests {
         let form = Form::grant("urn:x").field("scope", "a b").secret("client_secret", &"c+d&e=é".into());
         let expected = "grant_type=urn%3Ax&scope=a+b&client_secret=c%2Bd%26e%3D%C3%A9";
         assert_eq!(form.encoded().expose_secret(), expected);
-    }
-
-    #[test]
-    fn no_piece_of_a_secret_is_left_in_a_refusal() {
-        let secret = SecretString::from("S3cr~t/with+marks=and.more");
-        let form = Form::grant("g").secret("client_secret", &secret).basic("id", &secret).ok().unwrap();
-        let header = form.authorization.as_ref().unwrap().to_str().unwrap().to_owned();
-        let encoded = form.encoded().expose_secret().to_owned();
-        for message in [
-            format!("bad secret {} given", secret.expose_secret()),
-            format!("cut off: {}", &secret.expose_secret()[..12]),
-            format!("the end of it: {}", &secret.expose_secret()[10..]),
-            format!("refused: {header}"),
-            format!("refused: {encoded}"),
-        ] {
-            let code = Some(secret.expose_secret().to_owned());
-            let api = ApiError { message: message.clone(), error_code: code, ..ApiError::default() };
-            let told = form.cut_out_of(Error::Unauthenticated(api)).to_string();
-            for piece in ["S3cr", "with", "marks", "and.more", &header[8..20]] {
-                assert!(!told.contains(piece), "{message} → {told}");
-            }
-        }
-        let api = ApiError { message: "Client authentication failed".to_owned(), ..ApiError::default() };
-        let told = form.cut_out_of(Error::Unauthenticated(api)).to_string();
-        assert!(told.contains("Client authentication failed"), "{told}");
     }
 }
