@@ -152,6 +152,9 @@ async fn no_secret_no_assertion_and_no_token_shows_in_a_log_of_any_level() {
         .with_max_level(tracing::level_filters::LevelFilter::TRACE)
         .with_writer(move || writer.clone())
         .finish();
+    // With one subscriber in the process, tracing asks whichever thread meets a message first whether anybody wants it,
+    // and the other tests' threads do not. A second one has it ask all.
+    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
     let guard = tracing::subscriber::set_default(subscriber);
     let assertion = AssertionSource::ServiceAccount("runner".to_owned());
     let (tenant_id, client_id) = ("contoso.example".to_owned(), "app-1".to_owned());
