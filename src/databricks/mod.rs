@@ -9,6 +9,7 @@
 //! tested over TLS in `e2e/tests/databricks_client/`.
 
 mod address_policy;
+mod bounded;
 mod breaker;
 mod calls;
 mod classify;

@@ -4,6 +4,7 @@
 
 use serde::Deserialize;
 
+use super::bounded;
 use super::ids::{JobId, RepairId, RunId};
 
 /// A text enum that stays open: what is not in the list is kept as it came.
@@ -48,7 +49,7 @@ macro_rules! open_enum {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                std::borrow::Cow::<str>::deserialize(deserializer).map(|text| Self::from(text.as_ref()))
+                std::borrow::Cow::<str>::deserialize(deserializer).map(|text| Self::from(bounded::word(&text)))
             }
         }
     };
@@ -207,8 +208,10 @@ pub struct RunState {
     /// How it ended; absent while it runs and for SKIPPED.
     pub result_state: Option<ResultState>,
     /// Free text for people.
+    #[serde(deserialize_with = "bounded::text")]
     pub state_message: Option<String>,
     /// Why it is queued.
+    #[serde(deserialize_with = "bounded::text")]
     pub queue_reason: Option<String>,
 }
 
@@ -229,8 +232,10 @@ pub struct RunStatus {
 #[serde(default)]
 pub struct QueueDetails {
     /// For example `MAX_CONCURRENT_RUNS_REACHED`.
+    #[serde(deserialize_with = "bounded::text")]
     pub code: Option<String>,
     /// Free text for people.
+    #[serde(deserialize_with = "bounded::text")]
     pub message: Option<String>,
 }
 
@@ -244,6 +249,7 @@ pub struct TerminationDetails {
     #[serde(rename = "type")]
     pub kind: Option<TerminationType>,
     /// Free text for people.
+    #[serde(deserialize_with = "bounded::text")]
     pub message: Option<String>,
 }
 
@@ -256,10 +262,10 @@ pub struct Run {
     #[serde(default)]
     pub job_id: Option<JobId>,
     /// The job's name or the one-off run's `run_name`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded::text")]
     pub run_name: Option<String>,
     /// Link to the run's page, in Databricks' legacy form.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded::text")]
     pub run_page_url: Option<String>,
     /// The older description of the state.
     #[serde(default)]
@@ -289,10 +295,10 @@ pub struct Run {
     #[serde(default)]
     pub run_duration: i64,
     /// The newest attempt of each task, in Databricks' order.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded::list")]
     pub tasks: Vec<RunTask>,
     /// What was run and re-run; asked for with `include_history`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded::list")]
     pub repair_history: Vec<RepairHistoryItem>,
 }
 
@@ -303,6 +309,7 @@ pub struct RunTask {
     /// The task's own run id: what `runs/get-output` wants.
     pub run_id: Option<RunId>,
     /// The task's key within the job.
+    #[serde(deserialize_with = "bounded::key")]
     pub task_key: String,
     /// 0 for the first attempt.
     pub attempt_number: i64,
@@ -321,13 +328,16 @@ pub struct RunTask {
     /// Milliseconds of clean-up.
     pub cleanup_duration: i64,
     /// Link to the task's page.
+    #[serde(deserialize_with = "bounded::text")]
     pub run_page_url: Option<String>,
     /// There when the task brings its own new cluster. Only its presence is read.
     #[serde(deserialize_with = "presence", rename = "new_cluster")]
     pub has_new_cluster: bool,
     /// There when the task runs on a job cluster.
+    #[serde(deserialize_with = "bounded::text")]
     pub job_cluster_key: Option<String>,
     /// There when the task runs on a cluster that exists already.
+    #[serde(deserialize_with = "bounded::text")]
     pub existing_cluster_id: Option<String>,
 }
 
@@ -338,7 +348,7 @@ pub struct RepairHistoryItem {
     /// The repair's id; the original run has none.
     pub id: Option<RepairId>,
     /// `ORIGINAL` or `REPAIR`.
-    #[serde(rename = "type")]
+    #[serde(deserialize_with = "bounded::text", rename = "type")]
     pub kind: Option<String>,
     /// The state of the run at the end of this line.
     pub state: Option<RunState>,
@@ -391,6 +401,7 @@ pub struct Job {
 #[serde(default)]
 pub struct JobSettings {
     /// The job's name; names are not unique.
+    #[serde(deserialize_with = "bounded::text")]
     pub name: Option<String>,
 }
 

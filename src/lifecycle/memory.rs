@@ -100,7 +100,7 @@ fn retry_delay(error: &Error, count: u32) -> Duration {
     let doubled = FIRST.saturating_mul(1 << count.saturating_sub(1).min(10));
     match error {
         Error::Credentials(_) => doubled.min(CREDENTIALS),
-        Error::QuotaExceeded(_) => doubled.saturating_mul(3).min(QUOTA),
+        Error::QuotaExceeded(_) => doubled.saturating_mul(6).min(QUOTA),
         Error::Throttled { retry_after: Some(asked), .. } => doubled.min(LAST).max((*asked).min(QUOTA)),
         _ => doubled.min(LAST),
     }
@@ -404,7 +404,7 @@ mod tests {
     fn failures_wait_ten_seconds_then_longer_and_a_quota_waits_minutes() {
         let delays = |error: &Error| [1, 2, 3, 4, 9].map(|count| retry_delay(error, count).as_secs());
         assert_eq!(delays(&Error::Unavailable(ApiError::default())), [10, 20, 40, 60, 60]);
-        assert_eq!(delays(&Error::QuotaExceeded(ApiError::default())), [30, 60, 120, 240, 300]);
+        assert_eq!(delays(&Error::QuotaExceeded(ApiError::default())), [60, 120, 240, 300, 300]);
         let asked = Error::Throttled { retry_after: Some(Duration::from_secs(90)), api: ApiError::default() };
         assert_eq!(delays(&asked), [90, 90, 90, 90, 90]);
     }

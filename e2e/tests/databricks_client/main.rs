@@ -3,12 +3,11 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test says what went wrong by panicking")]
 
 mod bench;
-mod entra;
-mod federation;
+mod bounds;
+mod breaker;
 mod hostile_hosts;
 mod identity;
 mod raw;
-mod teller;
 mod wire;
 
 use std::time::{Duration, SystemTime};

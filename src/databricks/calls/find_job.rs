@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::Pages;
+use crate::databricks::bounded;
 use crate::databricks::client::{Client, Request};
 use crate::databricks::error::Error;
 use crate::databricks::ids::JobId;
@@ -27,7 +28,7 @@ pub enum JobMatch {
 
 #[derive(Deserialize)]
 struct Page {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded::list")]
     jobs: Vec<Job>,
     next_page_token: Option<String>,
 }

@@ -15,12 +15,13 @@ use crate::databricks::settings::JobsApiVersion;
 
 /// A hundred tasks a page and a thousand tasks a run, each repeated a few times: more pages than these are a loop.
 const MAX_PAGES: usize = 100;
+/// Attempts of tasks, and repairs, that one run can have.
+const MAX_PARTS: usize = 20_000;
 const OPERATION: Operation = Operation::GetRun;
 
+/// Read beside the [`Run`], not around it: flattening would keep every field of the answer, known or not, in memory.
 #[derive(Deserialize)]
-struct Page {
-    #[serde(flatten)]
-    run: Run,
+struct Next {
     next_page_token: Option<String>,
 }
 
@@ -51,21 +52,27 @@ impl Client {
                 self.charge();
             }
             let answer = self.send(&request, deadline).await?;
-            let page: Page = answer.json()?;
-            if page.run.run_id != run {
-                let why = format!("it speaks of run {} where {run} was asked for", page.run.run_id);
+            let page: Run = answer.json()?;
+            let Next { next_page_token } = answer.json()?;
+            if page.run_id != run {
+                let why = format!("it speaks of run {} where {run} was asked for", page.run_id);
                 return Err(Error::Transport(TransportError::UnreadableAnswer(why)));
             }
             // The state is the first page's, hence the oldest: at worst a run is seen to end one poll later.
             let whole = match &mut whole {
                 Some(whole) => {
-                    whole.value.tasks.extend(page.run.tasks);
-                    whole.value.repair_history.extend(page.run.repair_history);
+                    whole.value.tasks.extend(page.tasks);
+                    whole.value.repair_history.extend(page.repair_history);
                     whole
                 }
-                None => whole.insert(Answered { value: page.run, server_time: answer.server_time }),
+                None => whole.insert(Answered { value: page, server_time: answer.server_time }),
             };
-            if !pages.turn(page.next_page_token)? {
+            if whole.value.tasks.len().max(whole.value.repair_history.len()) > MAX_PARTS {
+                return Err(Error::Transport(TransportError::UnreadableAnswer(
+                    "it has more tasks than can be".to_owned(),
+                )));
+            }
+            if !pages.turn(next_page_token)? {
                 whole.value.tasks = newest_attempts(std::mem::take(&mut whole.value.tasks));
                 return Ok(whole.clone());
             }

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::RunsPage;
+use crate::databricks::bounded;
 use crate::databricks::client::{Client, Deadline, Request};
 use crate::databricks::error::Error;
 use crate::databricks::ids::JobId;
@@ -56,7 +57,7 @@ pub struct FoundRuns {
 #[derive(Deserialize)]
 struct Answer {
     /// Absent when there is none.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded::list")]
     runs: Vec<Run>,
     next_page_token: Option<String>,
 }
