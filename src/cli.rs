@@ -56,7 +56,7 @@ pub struct RunArgs {
     allowed_addresses: Vec<String>,
 
     /// A proxy that a workspace may name in `proxyUrl`, by name or address, with or without a port; may be repeated. The
-    /// proxy of the environment (HTTPS_PROXY) needs no entry. Default: none.
+    /// proxy of the environment (`HTTPS_PROXY`) needs no entry. Default: none.
     #[arg(long = "allowed-proxy", value_name = "HOST", env = "DBRUN_ALLOWED_PROXY", value_delimiter = ',')]
     allowed_proxies: Vec<String>,
 

@@ -45,7 +45,7 @@ const IPV4: [([u8; 4], u8, &str); 18] = [
     ([240, 0, 0, 0], 4, "a reserved address"),
 ];
 
-/// IPv6 ranges that are not public. What is not listed is public within 2000::/3 only.
+/// IPv6 ranges that are not public. What is not listed is public within `2000::/3` only.
 const IPV6: [([u16; 8], u8, &str); 11] = [
     ([0, 0, 0, 0, 0, 0, 0, 1], 128, "a loopback address"),
     ([0, 0, 0, 0, 0, 0, 0, 0], 96, "an unspecified or IPv4-compatible address"),

@@ -78,7 +78,7 @@ mod tests {
 
     use crate::databricks::model::{LifeCycleState, Run, RunTask};
 
-    fn run(changes: serde_json::Value) -> Result<Run, serde_json::Error> {
+    fn run(changes: &serde_json::Value) -> Result<Run, serde_json::Error> {
         let mut run = json!({"run_id": 1});
         let fields = changes.as_object().unwrap().clone();
         run.as_object_mut().unwrap().extend(fields);
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn texts_are_cut_between_characters() {
         let long = "ä".repeat(1 << 20);
-        let read = run(json!({
+        let read = run(&json!({
             "run_name": format!("x{long}"),
             "run_page_url": long,
             "state": {"state_message": long, "queue_reason": long, "life_cycle_state": long},
@@ -107,16 +107,16 @@ mod tests {
 
     #[test]
     fn what_is_missing_or_null_is_nothing() {
-        let read = run(json!({"tasks": null, "repair_history": null, "run_name": null, "state": {}})).unwrap();
+        let read = run(&json!({"tasks": null, "repair_history": null, "run_name": null, "state": {}})).unwrap();
         assert!(read.tasks.is_empty() && read.repair_history.is_empty() && read.run_name.is_none());
-        assert_eq!(run(json!({})).unwrap().tasks, Vec::<RunTask>::new());
+        assert_eq!(run(&json!({})).unwrap().tasks, Vec::<RunTask>::new());
     }
 
     #[test]
     fn a_list_without_end_is_no_list() {
         let tasks = |count| vec![json!({"task_key": "a"}); count];
-        assert_eq!(run(json!({"tasks": tasks(super::ITEMS)})).unwrap().tasks.len(), super::ITEMS);
-        let error = run(json!({"tasks": tasks(super::ITEMS + 1)})).unwrap_err().to_string();
+        assert_eq!(run(&json!({"tasks": tasks(super::ITEMS)})).unwrap().tasks.len(), super::ITEMS);
+        let error = run(&json!({"tasks": tasks(super::ITEMS + 1)})).unwrap_err().to_string();
         assert!(error.contains("more items than can be"), "{error}");
     }
 }

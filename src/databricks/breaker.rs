@@ -139,16 +139,15 @@ impl Breaker {
         let since = *self.failing_since.get_or_insert(now);
         let patient = self.answered.is_some_and(|answered| now.saturating_sub(answered) < PATIENCE);
         match &mut self.open {
-            // Calls that were on their way when it opened end like this too; only a probe's end is news.
+            // Calls that were on their way when it opened end like this too; without a probe out they are no news.
             Some(open) if open.probing.is_some() => {
                 open.wait = (open.wait * 2).min(LAST_WAIT);
                 open.again(now);
             }
-            Some(_) => {}
             None if self.failures >= if patient { FAILURES } else { SLOW_FAILURES } => {
                 self.open = Some(Open { wait: FIRST_WAIT, probe_at: now + FIRST_WAIT, probing: None });
             }
-            None => {}
+            Some(_) | None => {}
         }
         if self.told || patient || self.open.is_none() {
             return None;
@@ -342,7 +341,8 @@ mod tests {
                 prop_assert!(!wait.is_zero());
                 now += wait;
             }
-            prop_assert!(now - back <= LAST_WAIT + PROBE_LOST_AFTER + ASK_AGAIN.1 + LANE_STEP * 4, "{:?}", now - back);
+            let found_after = now.saturating_sub(back);
+            prop_assert!(found_after <= LAST_WAIT + PROBE_LOST_AFTER + ASK_AGAIN.1 + LANE_STEP * 4, "{found_after:?}");
             count(breaker.learn(Says::Answers, now));
             prop_assert!(outages <= 1 && overs == outages, "{outages} told, {overs} over");
         }

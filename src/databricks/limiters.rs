@@ -73,12 +73,12 @@ impl HostLimiter {
 
     /// The part of one workspace object. Objects of one tenant share what one alone would have; without a tenant each
     /// object is one. Its own rate counts where it is lower than the host's.
-    pub(super) fn for_object(self: &Arc<Self>, tenant: Option<&str>, own_rate: Option<f64>) -> Limiter {
+    pub(super) fn for_object(self: Arc<Self>, tenant: Option<&str>, own_rate: Option<f64>) -> Limiter {
         let number = self.objects.fetch_add(1, Ordering::Relaxed);
         let share = hash(tenant.ok_or(number));
         let own = own_rate.filter(|rate| *rate < self.requests_per_second);
         let own = own.map(|rate| Mutex::new(Share::new(rate, self.clock.now())));
-        Limiter { host: Arc::clone(self), share, own }
+        Limiter { host: self, share, own }
     }
 
     fn core(&self) -> MutexGuard<'_, Core> {
@@ -173,7 +173,7 @@ mod tests {
     fn an_object_only_lowers_its_own_rate_and_never_the_others() {
         let host = Limiters::new(100.0).for_host(&host("https://a.example"));
         let granted = |limiter: &Limiter| (0..200).filter(|call| limiter.ask(Lane::Cancel, call).is_ok()).count();
-        let (slow, other) = (host.for_object(None, Some(4.0)), host.for_object(None, Some(1000.0)));
+        let (slow, other) = (host.clone().for_object(None, Some(4.0)), host.for_object(None, Some(1000.0)));
         assert!((4..8).contains(&granted(&slow)));
         assert!(granted(&other) >= 90);
     }
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn objects_of_one_tenant_are_one_and_others_are_many() {
         let host = Limiters::default().for_host(&host("https://a.example"));
-        let share = |tenant| host.for_object(tenant, None).share;
+        let share = |tenant| host.clone().for_object(tenant, None).share;
         assert_eq!(share(Some("team")), share(Some("team")));
         assert_ne!(share(Some("team")), share(Some("other")));
         assert_ne!(share(None), share(None));

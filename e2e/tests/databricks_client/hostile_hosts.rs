@@ -244,17 +244,17 @@ fn port(host: &str) -> u16 {
 #[tokio::test]
 async fn an_allowed_proxy_is_told_the_name_and_no_credential() {
     let bench = Bench::named(NAME);
-    let (proxy, asked) = proxy(port(bench.workspace.host())).await;
+    let (proxy, heard) = proxy(port(bench.workspace.host())).await;
     let server = Answers::new(&[&["127.0.0.1"]]);
     let proxies = AllowedProxies::new(["proxy.corp.example"]).unwrap();
     let network = Network::new(HostPolicy::default(), proxies).resolving_with(server.clone());
     let network = network.through(format!("http://proxy.corp.example:{proxy}").parse().unwrap()).unwrap();
     client(&bench, named(&bench), network).unwrap().check(V).await.unwrap();
-    let asked = asked.lock().unwrap().clone();
+    let heard = heard.lock().unwrap().clone();
     let port = port(bench.workspace.host());
-    assert!(asked[0].starts_with(&format!("CONNECT {NAME}:{port} HTTP/1.1\r\n")), "{asked:?}");
-    assert!(asked.iter().all(|head| !head.to_lowercase().contains("authorization")), "{asked:?}");
-    assert!(!asked[0].contains(bench.workspace.token()), "{asked:?}");
+    assert!(heard[0].starts_with(&format!("CONNECT {NAME}:{port} HTTP/1.1\r\n")), "{heard:?}");
+    assert!(heard.iter().all(|head| !head.to_lowercase().contains("authorization")), "{heard:?}");
+    assert!(!heard[0].contains(bench.workspace.token()), "{heard:?}");
     assert_eq!(server.asked(), ["proxy.corp.example"], "the proxy resolves the workspace's name");
 }
 

@@ -239,7 +239,7 @@ fn a_lower_limit_of_the_server_is_found_and_touched_less_and_less() {
     let (mut left, mut filled) = (LIMIT, Duration::ZERO);
     let (mut asked, mut refused) = (0_u32, 0_u32);
     crowd.play_against(&mut core, Duration::ZERO, secs(630.0), |now| {
-        left = (left + (now - filled).as_secs_f64() * LIMIT).min(LIMIT);
+        left = (left + now.saturating_sub(filled).as_secs_f64() * LIMIT).min(LIMIT);
         filled = now;
         let too_much = left < 1.0;
         left -= if too_much { 0.0 } else { 1.0 };
