@@ -227,3 +227,16 @@ async fn a_directory_that_could_lead_elsewhere_is_refused_before_anything_is_mad
     let error = Client::new(settings, bench.secret.clone(), limiter, bench.calls.clone()).unwrap_err();
     assert!(error.to_string().contains("tenantId `../evil`"), "{error}");
 }
+
+#[tokio::test]
+async fn a_login_host_that_is_named_must_be_allowed_like_any_host() {
+    let login = Teller::new(|_| json(200, GIVEN)).await;
+    let bench = Bench::new();
+    let settings = settings(&bench, &login, with_assertion());
+    for host in ["https://evil.example", "https://127.0.0.2", "https://localhost"] {
+        let settings = Settings { entra_login: Some(host.parse().unwrap()), ..settings.clone() };
+        let limiter = Limiters::default().for_host(&settings.host);
+        let error = Client::new(settings, bench.secret.clone(), limiter, bench.calls.clone()).unwrap_err();
+        assert!(error.to_string().contains("--allowed-host"), "{error}");
+    }
+}

@@ -54,6 +54,13 @@ impl Entra {
         secrets: KeptSecrets,
         observer: Arc<dyn Observer>,
     ) -> Result<Self, InvalidSettings> {
+        // The clouds' own are known; one that was set is held against the list as every host is.
+        if let Some(host) = &settings.entra_login {
+            settings.network.check(host)?;
+        }
+        if let Some(named) = &settings.entra_login {
+            settings.network.check(named)?;
+        }
         let host = login_host(settings);
         let from = format!("the login host {}", host.name());
         let login = TokenHost::login(Transport::new(settings, host, None)?, observer);
