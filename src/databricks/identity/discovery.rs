@@ -1,5 +1,5 @@
-//! Where a workspace's token endpoint is: as its own document says, else where it always was. Secrets are sent there, so
-//! an endpoint anywhere but on the workspace's own host is not used.
+//! Where a workspace's token endpoint is: as its own document says, else where it always was. Secrets are sent there,
+//! so an endpoint anywhere but on the workspace's own host is not used.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -67,7 +67,7 @@ impl Discovery {
                 }
             },
             Err(error) => {
-                tracing::debug!(host = %self.host, reason = error.reason(), "no discovery document; {FALLBACK} is used");
+                tracing::debug!(host = %self.host, reason = error.reason(), "no document; {FALLBACK} is used");
                 (TokenEndpoint::fallback(), says_that_there_is_none(&error).then_some(KEEP_FALLBACK))
             }
         };
