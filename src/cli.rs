@@ -1,11 +1,12 @@
 //! What can be said on the command line. Each flag of `run` has a twin in the environment, `DBRUN_` and the flag's name.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 use k8s_openapi::jiff::SignedDuration;
 
 use crate::controller::{Options, Pulse, operate};
@@ -91,6 +92,20 @@ pub struct RunArgs {
     #[arg(long, value_name = "TIME", env = "DBRUN_SUBMIT_TIMEOUT", default_value = "30s", value_parser = duration)]
     submit_timeout: Duration,
 
+    /// Serve ClusterDatabricksWorkspaces, too: workspaces of the whole cluster. It takes the right to watch them and the labels
+    /// of namespaces, which a ClusterRole alone gives; `false` for an operator that has none.
+    #[arg(long, value_name = "BOOL", env = "DBRUN_CLUSTER_WORKSPACES", default_value = "true", action = ArgAction::Set)]
+    cluster_workspaces: bool,
+
+    /// The namespace whose Secrets, ConfigMaps and ServiceAccounts ClusterDatabricksWorkspaces name. Default: the Pod's own.
+    #[arg(long, value_name = "NAME", env = "DBRUN_OPERATOR_NAMESPACE")]
+    operator_namespace: Option<String>,
+
+    /// The file with the operator's own projected ServiceAccount token, for `tokenSource: Operator` in
+    /// ClusterDatabricksWorkspaces. Its audience must be the one that Databricks or Entra expects. Default: none.
+    #[arg(long, value_name = "PATH", env = "DBRUN_OPERATOR_TOKEN_FILE")]
+    operator_token_file: Option<PathBuf>,
+
     /// Requests per second to one Databricks host, whatever the number of workspaces and runs.
     #[arg(long, value_name = "NUMBER", env = "DBRUN_REQUESTS_PER_SECOND", default_value = "15", value_parser = rate)]
     requests_per_second: f64,
@@ -164,6 +179,9 @@ impl RunArgs {
             submit_timeout: self.submit_timeout,
             deletion_deadline: self.deletion_deadline,
             ttl_keep_keys: self.ttl_keep_keys,
+            cluster_workspaces: self.cluster_workspaces,
+            operator_namespace: self.operator_namespace.or_else(own_namespace),
+            operator_token_file: self.operator_token_file,
             instance,
         };
         let ended = operate(config, options, metrics, Probes { heartbeat, readiness }, stop).await;
@@ -186,6 +204,12 @@ impl Pulse for Probes {
     fn ready(&self) {
         self.readiness.set(true);
     }
+}
+
+/// The namespace of the Pod that this process runs in, if it runs in one.
+fn own_namespace() -> Option<String> {
+    let text = std::fs::read_to_string("/var/run/secrets/kubernetes.io/serviceaccount/namespace").ok()?;
+    Some(text.trim().to_owned()).filter(|name| !name.is_empty())
 }
 
 /// This process's name: the Pod's, and something that no other start has.

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use databricks_run_operator::api::cluster_workspace::ClusterDatabricksWorkspace;
 use databricks_run_operator::api::crd::crds_yaml;
 use databricks_run_operator::api::run::{DatabricksRun, RunObject};
 use databricks_run_operator::api::workspace::DatabricksWorkspace;
@@ -22,7 +23,11 @@ async fn namespace() -> (&'static Cluster, TestNamespace) {
 }
 
 async fn objects<K: Resource<DynamicType = ()>>(cluster: &Cluster, namespace: &str) -> Api<DynamicObject> {
-    Api::namespaced_with(cluster.client().await.unwrap(), namespace, &ApiResource::erase::<K>(&()))
+    let resource = ApiResource::erase::<K>(&());
+    match K::plural(&()).starts_with("cluster") {
+        true => Api::all_with(cluster.client().await.unwrap(), &resource),
+        false => Api::namespaced_with(cluster.client().await.unwrap(), namespace, &resource),
+    }
 }
 
 fn object<K: Resource<DynamicType = ()>>(name: &str, spec: &Value) -> DynamicObject {
@@ -72,6 +77,11 @@ async fn every_bad_run_is_refused_with_its_message() {
 #[tokio::test]
 async fn every_bad_workspace_is_refused_with_its_message() {
     refuses_every_row::<DatabricksWorkspace>("workspaces").await;
+}
+
+#[tokio::test]
+async fn every_bad_workspace_of_the_cluster_is_refused_with_its_message() {
+    refuses_every_row::<ClusterDatabricksWorkspace>("clusterWorkspaces").await;
 }
 
 #[tokio::test]
@@ -217,6 +227,9 @@ async fn kubectl_explain_teaches() {
         ("databricksrun.spec.runNow.job_id", "Leave it out when `spec.jobName` is given"),
         ("databricksrun.spec.polling", "Default: 60. Example: 300"),
         ("databricksworkspace.spec.host", "Example: `https://adb-"),
+        ("databricksworkspace.spec.auth.tokenFederation.audience", "never the Kubernetes API server's"),
+        ("clusterdatabricksworkspace.spec.allowedNamespaces", "With neither, none may"),
+        ("clusterdatabricksworkspace.spec.auth", "exactly one way"),
     ] {
         let said = kubectl(cluster, &["explain", field]).await.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(said.contains(teaches), "{field} does not teach {teaches:?}: {said}");

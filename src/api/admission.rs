@@ -114,7 +114,7 @@ pub const PARAMETERS: &[Rule] = &[Rule {
 /// Names of Secrets, `ConfigMap`s and workspaces.
 pub const OBJECT_NAME: &[Rule] = &[Rule {
     rule: "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",
-    message: "must be the name of an object in this namespace: lower-case letters, digits, `-` and `.`",
+    message: "must be the name of an object, without its namespace: lower-case letters, digits, `-` and `.`",
 }];
 
 /// Keys within Secrets and `ConfigMap`s.
@@ -124,18 +124,31 @@ pub const DATA_KEY: &[Rule] = &[Rule {
 }];
 
 /// `DatabricksWorkspace.spec`.
-pub const WORKSPACE_SPEC: &[Rule] = &[
-    Rule {
-        rule: "self.host == oldSelf.host",
-        message: "`host` must not change: live runs are pinned to it; create another DatabricksWorkspace",
-    },
-    Rule {
-        rule: "has(self.workspaceId) == has(oldSelf.workspaceId) && \
-               (!has(self.workspaceId) || self.workspaceId == oldSelf.workspaceId)",
-        message: "`workspaceId` must not be added, changed or removed: live runs are pinned to it; create another \
-                  DatabricksWorkspace",
-    },
-];
+pub const WORKSPACE_SPEC: &[Rule] = &[SAME_HOST, SAME_WORKSPACE_ID, NOT_THE_OPERATOR];
+
+/// `ClusterDatabricksWorkspace.spec`.
+pub const CLUSTER_WORKSPACE_SPEC: &[Rule] = &[SAME_HOST, SAME_WORKSPACE_ID];
+
+const SAME_HOST: Rule = Rule {
+    rule: "self.host == oldSelf.host",
+    message: "`host` must not change: live runs are pinned to it; create another workspace object",
+};
+
+const SAME_WORKSPACE_ID: Rule = Rule {
+    rule: "has(self.workspaceId) == has(oldSelf.workspaceId) && \
+           (!has(self.workspaceId) || self.workspaceId == oldSelf.workspaceId)",
+    message: "`workspaceId` must not be added, changed or removed: live runs are pinned to it; create another workspace \
+              object",
+};
+
+/// Whoever may write into a namespace must not borrow the operator's identity.
+const NOT_THE_OPERATOR: Rule = Rule {
+    rule: "!(has(self.auth.tokenFederation) && has(self.auth.tokenFederation.tokenSource)) && \
+           !(has(self.auth.azureWorkloadIdentity) && has(self.auth.azureWorkloadIdentity.tokenSource))",
+    message: "`tokenSource: Operator` must not stand in a DatabricksWorkspace: it would lend the operator's identity to \
+              everybody who may write here; name a ServiceAccount in `serviceAccountRef`, or use a \
+              ClusterDatabricksWorkspace",
+};
 
 /// `spec.host`. The second rule is silent where the first one speaks.
 pub const HOST: &[Rule] = &[
@@ -157,10 +170,61 @@ pub const WORKSPACE_ID: &[Rule] = &[Rule {
     message: "`workspaceId` must be the workspace's number as a string of digits: what follows `?o=` in its URLs",
 }];
 
+/// `spec.proxyUrl`.
+pub const PROXY_URL: &[Rule] = &[Rule {
+    rule: "self.matches('^https?://([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|\\\\[[0-9A-Fa-f:.]+\\\\])(:[0-9]{1,5})?$')",
+    message: "`proxyUrl` must be `http://` or `https://`, a host and perhaps a port, as in `http://proxy.corp:3128`; a user \
+              and a password would stand here for everybody to read",
+}];
+
 /// `spec.auth`.
 pub const AUTH: &[Rule] = &[Rule {
-    rule: "has(self.pat) != has(self.oauthM2M)",
-    message: "`auth` must have exactly one of `pat` and `oauthM2M`",
+    rule: "[has(self.pat), has(self.oauthM2M), has(self.tokenFederation), has(self.azureServicePrincipal), \
+           has(self.azureWorkloadIdentity)].filter(x, x).size() == 1",
+    message: "`auth` must have exactly one of `pat`, `oauthM2M`, `tokenFederation`, `azureServicePrincipal` and \
+              `azureWorkloadIdentity`",
+}];
+
+/// `spec.auth.tokenFederation`.
+pub const TOKEN_FEDERATION: &[Rule] = &[Rule {
+    rule: ONE_ASSERTION,
+    message: "`tokenFederation` must have exactly one of `serviceAccountRef` and `tokenSource`: whose token is exchanged",
+}];
+
+/// `spec.auth.azureWorkloadIdentity`.
+pub const AZURE_WORKLOAD_IDENTITY: &[Rule] = &[Rule {
+    rule: ONE_ASSERTION,
+    message: "`azureWorkloadIdentity` must have exactly one of `serviceAccountRef` and `tokenSource`: whose token is \
+              exchanged",
+}];
+
+const ONE_ASSERTION: &str = "has(self.serviceAccountRef) != has(self.tokenSource)";
+
+/// `spec.auth.tokenFederation.audience`. What the API server's audiences are otherwise, only the operator can find out.
+pub const AUDIENCE: &[Rule] = &[Rule {
+    rule: "!self.matches('^(https?://)?kubernetes([.]default.*)?(:[0-9]+)?/?$')",
+    message: "`audience` must not be the Kubernetes API server's: whoever gets such a token can act as the ServiceAccount \
+              in this cluster; use the audience of the service principal's federation policy",
+}];
+
+/// `tenantId`: it stands in the path of the login endpoint.
+pub const TENANT_ID: &[Rule] = &[Rule {
+    rule: "self.matches('^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$')",
+    message: "`tenantId` must be the id of the Entra tenant, or one of its domain names",
+}];
+
+/// `spec.allowedNamespaces.selector`.
+pub const NAMESPACE_SELECTOR: &[Rule] = &[Rule {
+    rule: "(has(self.matchLabels) && self.matchLabels.size() > 0) || \
+           (has(self.matchExpressions) && self.matchExpressions.size() > 0)",
+    message: "`selector` must ask for something: leave it out to admit no namespace by its labels, or admit every namespace \
+              with `matchExpressions: [{key: kubernetes.io/metadata.name, operator: Exists}]`",
+}];
+
+/// Each of `spec.allowedNamespaces.selector.matchExpressions`.
+pub const LABEL_CONDITION: &[Rule] = &[Rule {
+    rule: "(self.operator in ['In', 'NotIn']) == (has(self.values) && self.values.size() > 0)",
+    message: "`values` must be there with `In` and `NotIn`, and must not be there with `Exists` and `DoesNotExist`",
 }];
 
 /// `spec.auth.oauthM2M`.

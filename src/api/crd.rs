@@ -6,6 +6,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::{Map, Value, json};
 
+use super::cluster_workspace::ClusterDatabricksWorkspace;
 use super::conditions::{FINISHED, READY, Reason, SUCCEEDED};
 use super::run::DatabricksRun;
 use super::workspace::DatabricksWorkspace;
@@ -18,7 +19,11 @@ const MAX_PROPERTIES: u64 = 1_000;
 /// Every kind's definition.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![finished(DatabricksRun::crd(), &[READY, SUCCEEDED, FINISHED]), finished(DatabricksWorkspace::crd(), &[READY])]
+    vec![
+        finished(ClusterDatabricksWorkspace::crd(), &[READY]),
+        finished(DatabricksRun::crd(), &[READY, SUCCEEDED, FINISHED]),
+        finished(DatabricksWorkspace::crd(), &[READY]),
+    ]
 }
 
 /// Every definition's file under `crds/` and its text. `databricks-run-operator crds` prints the texts in this order,

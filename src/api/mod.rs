@@ -6,6 +6,7 @@
 pub mod admission;
 pub mod body;
 pub mod body_check;
+pub mod cluster_workspace;
 pub mod conditions;
 pub mod crd;
 pub mod run;
@@ -14,6 +15,7 @@ pub mod schema;
 pub mod status;
 pub mod unknown_fields;
 pub mod workspace;
+pub mod workspace_auth;
 
 /// The API group of every kind here.
 pub const GROUP: &str = "dbrun.dev";

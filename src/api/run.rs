@@ -13,6 +13,7 @@ use super::admission;
 use super::body::{run_now::RunNow, submit::Submit};
 use super::run_control::{FailurePolicy, OnSpecChange};
 use super::status::DatabricksRunStatus;
+use super::workspace::WorkspaceKind;
 
 /// The finalizer that holds a run's object until its run has ended.
 pub const FINALIZER: &str = "dbrun.dev/run";
@@ -104,7 +105,8 @@ pub const REPAIR_ANNOTATION: &str = "dbrun.dev/repair-requested-at";
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = admission::RUN_SPEC))]
 pub struct DatabricksRunSpec {
-    /// The DatabricksWorkspace in this namespace that the run is sent to. Example: `{name: prod}`.
+    /// The workspace object that the run is sent to: a DatabricksWorkspace in this namespace, or a
+    /// ClusterDatabricksWorkspace that admits this namespace. Example: `{name: prod}`.
     pub workspace_ref: WorkspaceRef,
     /// Run a saved job: the body of `POST /api/2.1/jobs/run-now` as Databricks documents it, in `snake_case`, sent as it is
     /// written here. Exactly one of `runNow` and `submit`. With `jobName` it may be `{}`.
@@ -176,13 +178,25 @@ pub struct DatabricksRunSpec {
     pub output: Option<OutputSettings>,
 }
 
-/// A reference to a workspace object in the run's namespace.
+/// A reference to a workspace object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkspaceRef {
-    /// Name of the DatabricksWorkspace. Example: `prod`.
+    /// Kind of the workspace object: `DatabricksWorkspace` (the default), one in this namespace, or
+    /// `ClusterDatabricksWorkspace`, one of the whole cluster that admits this namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<WorkspaceKind>,
+    /// Name of the workspace object. Example: `prod`.
     #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = admission::OBJECT_NAME))]
     pub name: String,
+}
+
+impl WorkspaceRef {
+    /// Its kind, the default where none is written.
+    #[must_use]
+    pub fn kind(&self) -> WorkspaceKind {
+        self.kind.unwrap_or_default()
+    }
 }
 
 /// The body of run-now, as the user wrote it.
@@ -298,6 +312,7 @@ mod tests {
     fn an_unreadable_spec_breaks_nothing_and_names_its_field() {
         for (spec, field) in [
             (json!({"workspaceRef": {"name": 5}}), "workspaceRef.name: "),
+            (json!({"workspaceRef": {"name": "a", "kind": "Workspace"}}), "workspaceRef.kind: "),
             (json!({"workspaceRef": {"name": "a"}, "deletionPolicy": "Keep"}), "deletionPolicy: "),
             (json!({"workspaceRef": {"name": "a"}, "polling": {"maxSeconds": "60"}}), "polling.maxSeconds: "),
             (json!("text"), "invalid type"),

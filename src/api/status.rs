@@ -140,7 +140,7 @@ pub struct DatabricksRunStatus {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct WorkspacePin {
-    /// Kind of the workspace object. Example: `DatabricksWorkspace`.
+    /// Kind of the workspace object: `DatabricksWorkspace` or `ClusterDatabricksWorkspace`.
     pub kind: String,
     /// Name of the workspace object. Example: `prod`.
     pub name: String,

@@ -2,6 +2,8 @@
 //! a run can never pair one workspace's credential with another host. As with runs, [`WorkspaceObject`] is the watched
 //! twin of the kind, its spec raw.
 
+use std::fmt;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -9,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::run::{SpecError, decode};
+use super::workspace_auth::Auth;
 use super::{admission, schema};
 
 /// Where runs are sent, and with which credential. `host` and `workspaceId` cannot change: another workspace is another
@@ -29,6 +32,12 @@ use super::{admission, schema};
     doc = "A Databricks workspace and the credential for it. Runs in the same namespace name it in spec.workspaceRef. Its condition Ready says whether a token could be had and the API answers.",
     printcolumn(name = "Host", type_ = "string", json_path = ".spec.host", description = "Host of the workspace."),
     printcolumn(
+        name = "Auth",
+        type_ = "string",
+        json_path = ".status.authKind",
+        description = "Where the credential comes from."
+    ),
+    printcolumn(
         name = "Ready",
         type_ = "string",
         json_path = r#".status.conditions[?(@.type=="Ready")].status"#,
@@ -45,6 +54,13 @@ use super::{admission, schema};
         type_ = "date",
         json_path = ".metadata.creationTimestamp",
         description = "Age of the object."
+    ),
+    printcolumn(
+        name = "Principal",
+        type_ = "string",
+        json_path = ".status.principal",
+        priority = 1,
+        description = "Who the credential belongs to, as Databricks tells it."
     ),
     printcolumn(
         name = "Message",
@@ -72,9 +88,54 @@ pub struct DatabricksWorkspaceSpec {
     pub jobs_api_version: JobsApiVersion,
     /// Where the credential comes from: exactly one way. Example: `{pat: {secretRef: {name: databricks, key: token}}}`.
     pub auth: Auth,
+    /// How much of the requests to this host this object may make. It can only take less than its share: the rate of the
+    /// host is the operator's (`--requests-per-second`), whatever the number of objects that point there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
     /// A certificate authority to trust besides the public ones, for a proxy or a private link that presents its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_bundle: Option<CaBundle>,
+    /// The proxy through which the workspace is reached, instead of the one in the operator's environment. The operator's
+    /// administrator must allow it (`--allowed-proxy`). Example: `http://proxy.corp:3128`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 300), extend("x-kubernetes-validations" = admission::PROXY_URL))]
+    pub proxy_url: Option<String>,
+}
+
+// Plain comments on the variants: a doc comment would turn the schema's `enum` into `oneOf`.
+/// Kind of a workspace object.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[allow(missing_docs, reason = "described at the field, for kubectl explain")]
+pub enum WorkspaceKind {
+    #[default]
+    DatabricksWorkspace,
+    ClusterDatabricksWorkspace,
+}
+
+impl WorkspaceKind {
+    /// Both of them.
+    pub const ALL: [Self; 2] = [Self::DatabricksWorkspace, Self::ClusterDatabricksWorkspace];
+
+    /// As it stands in `kind`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DatabricksWorkspace => "DatabricksWorkspace",
+            Self::ClusterDatabricksWorkspace => "ClusterDatabricksWorkspace",
+        }
+    }
+
+    /// The kind of this name; none for one that this version does not know.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+impl fmt::Display for WorkspaceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 // Plain comments on the variants: a doc comment would turn the schema's `enum` into `oneOf`.
@@ -100,53 +161,24 @@ impl JobsApiVersion {
     }
 }
 
-/// Where the credential comes from.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// How much of the requests to a host an object may make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = admission::AUTH))]
-pub struct Auth {
-    /// A personal access token. Simple; bound to a person and to its expiry.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pat: Option<Pat>,
-    /// A service principal's OAuth client credentials (machine to machine).
-    #[serde(rename = "oauthM2M", skip_serializing_if = "Option::is_none")]
-    pub oauth_m2m: Option<OAuthM2M>,
-}
-
-/// A personal access token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Pat {
-    /// The Secret in this namespace that holds the token. Example: `{name: databricks, key: token}`.
-    pub secret_ref: KeyRef,
-}
-
-/// OAuth client credentials of a service principal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = admission::OAUTH_M2M))]
-pub struct OAuthM2M {
-    /// The service principal's application id. Exactly one of `clientId` and `clientIdSecretRef`.
-    /// Example: `3f1e9c2a-0000-4000-8000-1234567890ab`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256))]
-    pub client_id: Option<String>,
-    /// The Secret that holds the application id. Example: `{name: databricks, key: client-id}`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub client_id_secret_ref: Option<KeyRef>,
-    /// The Secret that holds the OAuth secret. Example: `{name: databricks, key: client-secret}`.
-    pub client_secret_ref: KeyRef,
+pub struct RateLimit {
+    /// Requests per second of this object, at most. Example: 5.
+    #[schemars(range(min = 1, max = 1000))]
+    pub requests_per_second: i32,
 }
 
 /// A certificate authority.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CaBundle {
-    /// The ConfigMap in this namespace that holds PEM certificates. Example: `{name: corporate-ca, key: ca.crt}`.
+    /// The ConfigMap that holds PEM certificates. Example: `{name: corporate-ca, key: ca.crt}`.
     pub config_map_ref: KeyRef,
 }
 
-/// One key of a Secret or ConfigMap in the object's namespace.
+/// One key of a Secret or ConfigMap in the object's namespace; for a `ClusterDatabricksWorkspace`, in the operator's own.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyRef {
@@ -166,6 +198,13 @@ pub struct DatabricksWorkspaceStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = -1))]
     pub observed_generation: Option<i64>,
+    /// Where the credential comes from: the name of the field in `spec.auth`. Example: `tokenFederation`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth_kind: Option<String>,
+    /// Who the credential belongs to, as Databricks tells it: a person's or a service principal's user name.
+    /// Example: `3f1e9c2a-0000-4000-8000-1234567890ab`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub principal: Option<String>,
     /// `Ready` always; `Reconciling` (waiting for something that may come by itself) and `Stalled` (a person has to do
     /// something) only while True.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -207,7 +246,9 @@ mod tests {
             "workspaceId": "1",
             "jobsApiVersion": "2.2",
             "auth": {"oauthM2M": {"clientIdSecretRef": {"name": "a", "key": "id"}, "clientSecretRef": {"name": "a", "key": "b"}}},
+            "rateLimit": {"requestsPerSecond": 5},
             "caBundle": {"configMapRef": {"name": "ca", "key": "ca.crt"}},
+            "proxyUrl": "http://proxy.test:3128",
         });
         let object: WorkspaceObject =
             serde_json::from_value(json!({"metadata": {"name": "prod"}, "spec": spec})).unwrap();

@@ -5,11 +5,12 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Api, Client, Resource};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
@@ -64,39 +65,37 @@ impl Kubernetes {
         self.client.clone()
     }
 
-    /// Creates an Event about an object.
-    pub(super) async fn event<K>(&self, object: &K, announcement: &Announcement)
-    where
-        K: Resource<DynamicType = ()>,
-    {
-        let kind = match announcement.severity {
+    /// Creates an Event about an object; one without a namespace has its events in `default`.
+    pub(super) async fn event(&self, about: &ObjectReference, severity: Severity, reason: &'static str, note: &str) {
+        let kind = match severity {
             Severity::Normal => "Normal",
             Severity::Warning => "Warning",
         };
-        let namespace = object.namespace().unwrap_or_default();
+        let namespace = about.namespace.as_deref().unwrap_or("default");
         let now = Timestamp::now();
+        let name = begin_of(about.name.as_deref().unwrap_or_default());
         let event = Event {
             metadata: ObjectMeta {
                 // Each announcement is a transition of its own, so none is ever counted up.
-                name: Some(format!("{}.{:x}", begin_of(&object.name_any()), now.as_nanosecond())),
-                namespace: Some(namespace.clone()),
+                name: Some(format!("{name}.{:x}", now.as_nanosecond())),
+                namespace: Some(namespace.to_owned()),
                 ..ObjectMeta::default()
             },
             action: Some("Reconcile".to_owned()),
             event_time: Some(MicroTime(now)),
-            note: Some(crate::lifecycle::bounds::head(&announcement.note, MAX_NOTE)),
-            reason: Some(announcement.reason.as_str().to_owned()),
-            regarding: Some(object.object_ref(&())),
+            note: Some(crate::lifecycle::bounds::head(note, MAX_NOTE)),
+            reason: Some(reason.to_owned()),
+            regarding: Some(about.clone()),
             reporting_controller: Some(format!("dbrun.dev/{MANAGER}")),
             reporting_instance: Some(self.instance.chars().take(128).collect()),
             type_: Some(kind.to_owned()),
             ..Event::default()
         };
-        let events: Api<Event> = Api::namespaced(self.client(), &namespace);
+        let events: Api<Event> = Api::namespaced(self.client(), namespace);
         match self.call(events.create(&PostParams::default(), &event)).await {
             Ok(_) => self.metrics.event_published(kind),
             // An event is a courtesy; terminating namespaces refuse them.
-            Err(error) => tracing::debug!(%error, reason = announcement.reason.as_str(), "an event was not taken"),
+            Err(error) => tracing::debug!(%error, reason, "an event was not taken"),
         }
     }
 }
@@ -144,7 +143,8 @@ impl Objects for Kubernetes {
     }
 
     async fn announce(&self, object: &RunObject, announcement: &Announcement) {
-        self.event(object, announcement).await;
+        let (severity, reason) = (announcement.severity, announcement.reason.as_str());
+        self.event(&object.object_ref(&()), severity, reason, &announcement.note).await;
     }
 }
 

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
-use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::{ObjectRef, Store};
 
 use super::ports::{Place, StoreError};
 use super::process::Operator;
 use super::reconcile::{Next, after_failure};
+use super::subject::Workspace;
 use super::workspaces::Workspaces;
 use crate::api::run::RunObject;
-use crate::api::workspace::WorkspaceObject;
 use crate::telemetry::metrics::ReconcileResult;
 
 /// Looks at a run's object.
@@ -47,23 +47,29 @@ pub(super) fn after_run_failure(object: Arc<RunObject>, error: &StoreError, _: A
     Action::requeue(after_failure(error))
 }
 
+/// The workspaces of one watch.
+pub(super) struct Watched<K: Workspace + 'static> {
+    pub(super) store: Store<K>,
+    pub(super) workspaces: Workspaces,
+}
+
 /// Looks at a workspace object.
-pub(super) async fn look_at_workspace(
-    object: Arc<WorkspaceObject>,
-    workspaces: Arc<Workspaces>,
+pub(super) async fn look_at_workspace<K: Workspace>(
+    object: Arc<K>,
+    watched: Arc<Watched<K>>,
 ) -> Result<Action, StoreError> {
     // The newest: the object handed in may be older than our own last write.
-    let object = workspaces.store.get(&ObjectRef::from_obj(&*object)).unwrap_or(object);
+    let object = watched.store.get(&ObjectRef::from_obj(&*object)).unwrap_or(object);
     let begun = Instant::now();
-    let next = workspaces.reconcile(&object).await;
+    let next = watched.workspaces.reconcile(&*object).await;
     let result = if next.is_ok() { ReconcileResult::RequeueAfter } else { ReconcileResult::Error };
-    workspaces.kubernetes.metrics().reconciled("databricksworkspace", result, begun.elapsed());
+    watched.workspaces.kubernetes.metrics().reconciled("databricksworkspace", result, begun.elapsed());
     next.map(Action::requeue)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape the controller asks for")]
-pub(super) fn after_workspace_failure(object: Arc<WorkspaceObject>, error: &StoreError, _: Arc<Workspaces>) -> Action {
-    tracing::warn!(workspace = %object.name_any(), reason = error.reason(), %error, "a look failed and is repeated");
+pub(super) fn after_workspace_failure<K: Workspace>(object: Arc<K>, error: &StoreError, _: Arc<Watched<K>>) -> Action {
+    tracing::warn!(workspace = %object.key(), reason = error.reason(), %error, "a look failed and is repeated");
     Action::requeue(after_failure(error))
 }
 

@@ -3,24 +3,31 @@
 //! outside, `kubernetes` and `connections` behind the ports. No rule about runs lives here; nothing here waits without a
 //! deadline.
 
+mod assertions;
 mod connections;
+mod dial;
 #[cfg(feature = "fail-points")]
 pub mod fail_points;
 #[cfg(not(feature = "fail-points"))]
 mod fail_points;
+mod known;
 mod kubernetes;
 mod looks;
 mod marks;
 mod memories;
+mod namespaces;
 mod observe;
 mod operate;
 mod perform;
 pub mod ports;
 mod process;
+mod readiness;
 mod reconcile;
 mod record;
+mod remote;
 mod rounds;
 mod secrets;
+mod subject;
 mod watch;
 mod workspaces;
 

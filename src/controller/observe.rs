@@ -5,6 +5,7 @@ use crate::api::run::{
     CANCEL_ANNOTATION, DatabricksRunSpec, REPAIR_ANNOTATION, RERUN_ANNOTATION, RunObject, START_ANNOTATION,
 };
 use crate::api::status::DatabricksRunStatus;
+use crate::api::workspace::WorkspaceKind;
 use crate::lifecycle::{Phase, Subject};
 
 /// An object with its spec decoded, once per look.
@@ -51,11 +52,11 @@ impl<'a> Looked<'a> {
     }
 
     /// The workspace object that counts: the one a run was sent to while one is under way, else the spec's.
-    pub(super) fn workspace_name(&self) -> Option<&str> {
+    pub(super) fn workspace(&self) -> Option<(WorkspaceKind, &str)> {
         let status = self.status();
-        let pinned = status.workspace.as_ref().map(|pin| pin.name.as_str());
+        let pinned = status.workspace.as_ref().and_then(|pin| Some((WorkspaceKind::of(&pin.kind)?, pin.name.as_str())));
         match Phase::of(status) {
-            Phase::Idle => self.spec().ok().map(|spec| spec.workspace_ref.name.as_str()),
+            Phase::Idle => self.spec().ok().map(|spec| (spec.workspace_ref.kind(), spec.workspace_ref.name.as_str())),
             Phase::Open(_) | Phase::Live(_) | Phase::Backoff(_) | Phase::Repairing(_) | Phase::Unreadable => pinned,
         }
     }

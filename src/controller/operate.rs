@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,22 +15,26 @@ use thiserror::Error;
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinSet;
 
+use super::assertions::OwnTokens;
 use super::connections::Connections;
+use super::known::{Known, KnownOfCluster};
 use super::kubernetes::Kubernetes;
-use super::looks::{after_run_failure, after_workspace_failure, look_at_run, look_at_workspace};
+use super::looks::{Watched, after_run_failure, after_workspace_failure, look_at_run, look_at_workspace};
+use super::namespaces::{self, NamespaceWatch};
 use super::ports::Place;
 use super::process::{Calls, Clocks, Operator};
 use super::reconcile::Reconciler;
-use super::rounds::{distribute, retire, sweep, wake_waiting};
+use super::rounds::{distribute, follow_labels, retire, sweep, wake_waiting};
+use super::secrets::OperatorsOwn;
+use super::subject::{Workspace, WorkspaceKey};
 use super::watch::{self, Complete, Watch, all_known};
 use super::workspaces::Workspaces;
+use crate::api::cluster_workspace::ClusterWorkspaceObject;
 use crate::api::run::RunObject;
 use crate::api::workspace::WorkspaceObject;
 use crate::databricks::host_policy::HostPolicy;
 use crate::databricks::limiters::Limiters;
-use crate::databricks::network::Network;
 use crate::databricks::observer::Observer;
-use crate::databricks::proxy::AllowedProxies;
 use crate::lifecycle::Settings;
 use crate::lifecycle::run_key::VERSIONS;
 use crate::poller::SystemClock;
@@ -42,8 +47,6 @@ pub struct Options {
     pub namespaces: Vec<String>,
     /// The hosts a credential may be sent to.
     pub hosts: HostPolicy,
-    /// The proxies a workspace object may name.
-    pub proxies: AllowedProxies,
     /// Requests per second and host.
     pub requests_per_second: f64,
     /// Deadline of a POST that starts a run.
@@ -52,6 +55,12 @@ pub struct Options {
     pub deletion_deadline: Duration,
     /// Labels and annotations that mark objects which a tool would put back; see `ttlSecondsAfterFinished`.
     pub ttl_keep_keys: Vec<String>,
+    /// Whether workspaces of the whole cluster are served, which needs rights that only a ClusterRole gives.
+    pub cluster_workspaces: bool,
+    /// The namespace in which their credentials are; none if nobody knows.
+    pub operator_namespace: Option<String>,
+    /// The file with the operator's own projected token, for `tokenSource: Operator`.
+    pub operator_token_file: Option<PathBuf>,
     /// This process's name in intents and events; unique per start.
     pub instance: String,
 }
@@ -97,9 +106,10 @@ pub async fn operate(
     let writing = Client::try_from(writing).map_err(|error| no_cluster(&error))?;
 
     let kubernetes = Kubernetes::new(writing, &options.instance, Arc::clone(&metrics));
+    let watches = Watches::of(&client, &options);
     let (wakes, woken) = mpsc::channel(WAKES);
     let clock = SystemClock::start();
-    let connections = Arc::new(Connections::new(clock, wakes.clone(), Arc::clone(&metrics)));
+    let connections = Arc::new(Connections::new(watches.known(), clock, wakes.clone(), Arc::clone(&metrics)));
     let settings = Settings {
         holder: options.instance.clone(),
         submit_timeout: options.submit_timeout,
@@ -115,39 +125,88 @@ pub async fn operate(
         Arc::clone(&metrics),
     ));
     let shared = Shared {
-        client,
         kubernetes,
         connections,
-        operator: Arc::clone(&operator),
+        operator,
         limiters: Arc::new(Limiters::new(options.requests_per_second)),
-        network: Network::new(options.hosts.clone(), options.proxies.clone()),
+        hosts: Arc::new(options.hosts.clone()),
         observer: Arc::new(Calls(Arc::clone(&metrics))),
         submit_timeout: options.submit_timeout,
-        ttl_keep_keys: options.ttl_keep_keys.clone().into(),
+        own: OperatorsOwn {
+            namespace: options.operator_namespace.clone(),
+            tokens: OwnTokens::new(options.operator_token_file.clone()),
+        },
         wakes,
         metrics,
     };
-    work(&options, shared, woken, pulse, stop).await
+    work(&options, watches, shared, woken, pulse, stop).await
 }
 
-/// What the controllers of all namespaces share.
+/// Everything that is watched.
+struct Watches {
+    runs: Vec<(Option<String>, Watch<RunObject>)>,
+    workspaces: Vec<Watch<WorkspaceObject>>,
+    cluster: Option<(Watch<ClusterWorkspaceObject>, NamespaceWatch)>,
+}
+
+impl Watches {
+    fn of(client: &Client, options: &Options) -> Self {
+        let namespaces: Vec<Option<String>> = match options.namespaces.as_slice() {
+            [] => vec![None],
+            named => named.iter().cloned().map(Some).collect(),
+        };
+        let keys: Arc<[String]> = options.ttl_keep_keys.clone().into();
+        let workspaces = namespaces.iter().map(|name| watch::workspaces(client.clone(), name.as_deref())).collect();
+        let runs = namespaces.into_iter().map(|name| {
+            let runs = watch::runs(client.clone(), name.as_deref(), Arc::clone(&keys));
+            (name, runs)
+        });
+        Self {
+            runs: runs.collect(),
+            workspaces,
+            cluster: options
+                .cluster_workspaces
+                .then(|| (watch::cluster_workspaces(client.clone()), namespaces::namespaces(client.clone()))),
+        }
+    }
+
+    /// What they know beside runs.
+    fn known(&self) -> Known {
+        Known {
+            workspaces: self.workspaces.iter().map(|watch| watch.store.clone()).collect(),
+            cluster: self.cluster.as_ref().map(|(workspaces, namespaces)| KnownOfCluster {
+                workspaces: workspaces.store.clone(),
+                namespaces: namespaces.store.clone(),
+            }),
+        }
+    }
+
+    /// When all of that is known. Before, a run might seem to have lost its workspace, or its admission.
+    fn complete(&self) -> Vec<Complete> {
+        let cluster =
+            self.cluster.iter().flat_map(|(workspaces, namespaces)| [&workspaces.complete, &namespaces.complete]);
+        self.workspaces.iter().map(|watch| &watch.complete).chain(cluster).cloned().collect()
+    }
+}
+
+/// What all controllers share.
 #[derive(Clone)]
 struct Shared {
-    client: Client,
     kubernetes: Kubernetes,
     connections: Arc<Connections>,
     operator: Arc<Operator>,
     limiters: Arc<Limiters>,
-    network: Network,
+    hosts: Arc<HostPolicy>,
     observer: Arc<dyn Observer>,
     submit_timeout: Duration,
-    ttl_keep_keys: Arc<[String]>,
+    own: OperatorsOwn,
     wakes: mpsc::Sender<Place>,
     metrics: Arc<Metrics>,
 }
 
 async fn work(
     options: &Options,
+    watches: Watches,
     shared: Shared,
     woken: mpsc::Receiver<Place>,
     pulse: impl Pulse,
@@ -157,18 +216,24 @@ async fn work(
     let mut controllers = JoinSet::new();
     let mut helpers = JoinSet::new();
     let mut routes = HashMap::new();
-    let (mut stores, mut complete) = (Vec::new(), Vec::new());
-    let namespaces: Vec<Option<String>> = match options.namespaces.as_slice() {
-        [] => vec![None],
-        named => named.iter().cloned().map(Some).collect(),
-    };
-    for namespace in namespaces {
-        let (route, wakes) = mpsc::channel(WAKES);
-        let (store, known) = start(&mut controllers, namespace.as_deref(), &shared, wakes, &stopping);
-        routes.insert(namespace, route);
-        stores.push(store);
-        complete.push(known);
+    let known = watches.complete();
+    let stores: Vec<_> = watches.runs.iter().map(|(_, watch)| watch.store.clone()).collect();
+    let mut complete: Vec<_> = watches.runs.iter().map(|(_, watch)| watch.complete.clone()).collect();
+    complete.extend(known.iter().cloned());
+    // Each store of workspaces beside the store of the runs that can name them.
+    for (workspaces, runs) in watches.workspaces.into_iter().zip(&stores) {
+        check_workspaces(&mut controllers, workspaces, vec![runs.clone()], &shared, &stopping);
     }
+    if let Some((workspaces, namespaces)) = watches.cluster {
+        check_workspaces(&mut controllers, workspaces, stores.clone(), &shared, &stopping);
+        helpers.spawn(follow_labels(namespaces.relabelled, stores.clone(), shared.wakes.clone()));
+    }
+    for (namespace, runs) in watches.runs {
+        let (route, wakes) = mpsc::channel(WAKES);
+        routes.insert(namespace, route);
+        look_at_runs(&mut controllers, runs, known.clone(), wakes, &shared, &stopping);
+    }
+    helpers.spawn(retire(Arc::clone(&shared.connections), known));
     helpers.spawn(distribute(woken, routes));
     helpers.spawn(sweep(
         Arc::clone(&shared.operator),
@@ -203,65 +268,61 @@ async fn work(
     Ok(())
 }
 
-/// Starts the two controllers of one namespace, or of all.
-fn start(
+/// Starts the controller of a watch of workspaces; `runs` are those that may wait for them.
+fn check_workspaces<K: Workspace + 'static>(
     controllers: &mut JoinSet<()>,
-    namespace: Option<&str>,
+    watch: Watch<K>,
+    runs: Vec<Store<RunObject>>,
     shared: &Shared,
-    wakes: mpsc::Receiver<Place>,
     stopping: &broadcast::Sender<()>,
-) -> (Store<RunObject>, Complete) {
-    let Watch { store: runs, changes: run_events, complete } =
-        watch::runs(shared.client.clone(), namespace, Arc::clone(&shared.ttl_keep_keys));
-    let Watch { store: workspaces, changes: workspace_events, complete: workspaces_known } =
-        watch::workspaces(shared.client.clone(), namespace);
-    shared.connections.know(workspaces.clone());
+) {
+    let Watch { store, changes, .. } = watch;
     let (look_again, looks) = mpsc::channel(WAKES);
-    let changed = {
-        let (runs, wakes) = (runs.clone(), shared.wakes.clone());
-        Box::new(move |namespace: &str, name: &str| wake_waiting(&runs, namespace, name, &wakes))
-    };
-    let workspace_controller = Arc::new(Workspaces {
+    let wakes = shared.wakes.clone();
+    let workspaces = Workspaces {
         kubernetes: shared.kubernetes.clone(),
         connections: Arc::clone(&shared.connections),
         limiters: Arc::clone(&shared.limiters),
-        network: shared.network.clone(),
+        hosts: Arc::clone(&shared.hosts),
         observer: Arc::clone(&shared.observer),
         submit_timeout: shared.submit_timeout,
-        store: workspaces.clone(),
-        changed,
+        own: shared.own.clone(),
+        changed: Box::new(move |workspace| wake_waiting(&runs, workspace, &wakes)),
         look_again,
-    });
-    let looks = tokio_stream(looks)
-        .map(|(namespace, name): (String, String)| ObjectRef::<WorkspaceObject>::new(&name).within(&namespace));
+        allowed: std::sync::Mutex::default(),
+    };
+    let looks = tokio_stream(looks).map(|key: WorkspaceKey| key.object_ref::<K>());
     let mut stop = stopping.subscribe();
     controllers.spawn(
-        Controller::for_stream(workspace_events, workspaces.clone())
+        Controller::for_stream(changes, store.clone())
             .reconcile_on(looks)
             .graceful_shutdown_on(async move { drop(stop.recv().await) })
-            .run(look_at_workspace, after_workspace_failure, workspace_controller)
+            .run(look_at_workspace, after_workspace_failure, Arc::new(Watched { store, workspaces }))
             .for_each(|_| std::future::ready(())),
     );
+}
 
+/// Starts the controller of a watch of runs.
+fn look_at_runs(
+    controllers: &mut JoinSet<()>,
+    watch: Watch<RunObject>,
+    known: Vec<Complete>,
+    wakes: mpsc::Receiver<Place>,
+    shared: &Shared,
+    stopping: &broadcast::Sender<()>,
+) {
     let woken =
         tokio_stream(wakes).map(|place: Place| ObjectRef::<RunObject>::new(&place.name).within(&place.namespace));
     let mut stop = stopping.subscribe();
-    let operator = Arc::clone(&shared.operator);
-    let controller = Controller::for_stream(run_events, runs.clone())
+    let controller = Controller::for_stream(watch.changes, watch.store)
         .reconcile_on(woken)
         .graceful_shutdown_on(async move { drop(stop.recv().await) })
-        .run(look_at_run, after_run_failure, operator);
-    let (connections, served) = (Arc::clone(&shared.connections), namespace.map(str::to_owned));
+        .run(look_at_run, after_run_failure, Arc::clone(&shared.operator));
     controllers.spawn(async move {
         // Without the workspaces every run would seem to have lost its own.
-        all_known(vec![workspaces_known]).await;
-        let retired = retire(served, workspaces, connections);
-        tokio::select! {
-            () = controller.for_each(|_| std::future::ready(())) => {}
-            () = retired => {}
-        }
+        all_known(known).await;
+        controller.for_each(|_| std::future::ready(())).await;
     });
-    (runs, complete)
 }
 
 fn tokio_stream<T: Send + 'static>(receiver: mpsc::Receiver<T>) -> impl futures::Stream<Item = T> + Send + 'static {

@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use crate::api::run::RunObject;
 use crate::api::status::{Endpoint, WorkspacePin};
+use crate::api::workspace::WorkspaceKind;
 use crate::databricks::error::Error as DatabricksError;
 use crate::databricks::ids::{RepairId, RunId};
 use crate::databricks::model::RunOutput;
@@ -92,8 +93,8 @@ pub trait Objects: Send + Sync + 'static {
 
 /// Databricks, as one namespace's runs see it: its workspaces, calls to them, and the poller.
 pub trait Remote: Send + Sync + 'static {
-    /// The workspace object of this name.
-    fn workspace(&self, namespace: &str, name: &str) -> WorkspaceView;
+    /// The workspace object of this kind and name, as this namespace's runs see it.
+    fn workspace(&self, namespace: &str, kind: WorkspaceKind, name: &str) -> WorkspaceView;
 
     /// Starts a run. The only call that costs money; never repeated below this line.
     fn start(

@@ -187,8 +187,8 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
         let subject = looked.subject(&self.settings.ttl_keep_keys);
         entry.memory.notice(&subject, &self.settings, now);
         let workspace = looked
-            .workspace_name()
-            .map_or(WorkspaceView::Missing, |name| self.remote.workspace(&place.namespace, name));
+            .workspace()
+            .map_or(WorkspaceView::Missing, |(kind, name)| self.remote.workspace(&place.namespace, kind, name));
         let live = Phase::of(subject.status).run();
         let reading = live.and_then(|run| self.remote.reading(place, run));
         if let Some(run) = live {

@@ -2,39 +2,57 @@
 //! changes, and the search for objects that vanished without a word.
 
 use std::collections::HashMap;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use kube::runtime::reflector::{ObjectRef, Store};
+use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::connections::Connections;
 use super::looks::place_of;
 use super::ports::Place;
 use super::process::Operator;
+use super::subject::WorkspaceKey;
 use super::watch::{Complete, all_known};
 use crate::api::run::RunObject;
-use crate::api::workspace::WorkspaceObject;
+use crate::api::workspace::WorkspaceKind;
 use crate::telemetry::Metrics;
 
 /// Objects that are remembered but not in the store any more are looked for this often.
 const SWEEP: Duration = Duration::from_mins(1);
 /// Workspace objects that are no more are noticed this fast.
 const RETIRE: Duration = Duration::from_secs(1);
-/// Runs that wait for a workspace are woken spread over this time.
-const WAKE_SPREAD: Duration = Duration::from_secs(2);
+/// Runs that wait for a workspace are woken so fast, on average: fifty a second.
+const WAKES_A_SECOND: Duration = Duration::from_millis(20);
+/// All of them are woken within this time, however many they are.
+const LONGEST_SPREAD: Duration = Duration::from_mins(1);
 
-/// Notices workspace objects that are no more, in the one namespace that the store knows, or in all.
-pub(super) async fn retire(served: Option<String>, store: Store<WorkspaceObject>, connections: Arc<Connections>) {
+/// Notices workspace objects that are no more.
+pub(super) async fn retire(connections: Arc<Connections>, complete: Vec<Complete>) {
+    all_known(complete).await;
     loop {
         tokio::time::sleep(RETIRE).await;
-        for (namespace, name) in connections.present() {
-            // Of another namespace this store knows nothing, so nothing is missing.
-            let known = served.as_ref().is_none_or(|served| *served == namespace);
-            if known && store.get(&ObjectRef::new(&name).within(&namespace)).is_none() {
-                connections.retire(&namespace, &name);
-            }
-        }
+        connections.retire_missing();
+    }
+}
+
+/// Wakes the runs of namespaces whose labels have changed: those that name a workspace of the whole cluster.
+pub(super) async fn follow_labels(
+    mut relabelled: BoxStream<'static, String>,
+    stores: Vec<Store<RunObject>>,
+    wakes: mpsc::Sender<Place>,
+) {
+    while let Some(namespace) = relabelled.next().await {
+        let names = |object: &RunObject| {
+            object.metadata.namespace.as_deref() == Some(&*namespace)
+                && names(object).any(|(kind, _)| kind == Some(WorkspaceKind::ClusterDatabricksWorkspace))
+        };
+        wake(&stores, &wakes, names);
     }
 }
 
@@ -49,34 +67,73 @@ pub(super) async fn distribute(mut woken: mpsc::Receiver<Place>, routes: HashMap
     }
 }
 
-/// Wakes the runs that may wait for a workspace, spread over a moment.
-pub(super) fn wake_waiting(runs: &Store<RunObject>, namespace: &str, workspace: &str, wakes: &mpsc::Sender<Place>) {
-    let waiting: Vec<Place> = runs
-        .state()
-        .iter()
-        .filter(|object| object.metadata.namespace.as_deref() == Some(namespace))
-        .filter(|object| {
-            object.status.as_ref().is_none_or(|status| status.completion_time.is_none()) || object.is_held()
-        })
-        .filter(|object| names_workspace(object, workspace))
-        .map(|object| place_of(object))
-        .collect();
+/// Wakes the runs that may wait for a workspace.
+pub(super) fn wake_waiting(stores: &[Store<RunObject>], workspace: &WorkspaceKey, wakes: &mpsc::Sender<Place>) {
+    let means = |object: &RunObject| {
+        let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+        let workspaces = names(object).filter_map(|(kind, name)| Some(WorkspaceKey::meant_in(namespace, kind?, name)));
+        workspaces.into_iter().any(|meant| meant == *workspace)
+    };
+    wake(stores, wakes, means);
+}
+
+/// The workspace objects that a run asks for and was sent to; the kind is none where this version does not know it.
+fn names(object: &RunObject) -> impl Iterator<Item = (Option<WorkspaceKind>, &str)> {
+    let asked = object.spec.pointer("/workspaceRef/name").and_then(Value::as_str).map(|name| {
+        let kind = object.spec.pointer("/workspaceRef/kind").and_then(Value::as_str);
+        (kind.map_or(Some(WorkspaceKind::default()), WorkspaceKind::of), name)
+    });
+    let pinned = object.status.as_ref().and_then(|status| status.workspace.as_ref());
+    asked.into_iter().chain(pinned.map(|pin| (WorkspaceKind::of(&pin.kind), pin.name.as_str())))
+}
+
+/// Wakes the runs that are not done with and meet this, spread over a time that grows with their number: what was waited for
+/// by thousands must not be asked for by thousands at once.
+fn wake(stores: &[Store<RunObject>], wakes: &mpsc::Sender<Place>, meets: impl Fn(&RunObject) -> bool) {
+    let mut waiting: Vec<(u64, Place)> = Vec::new();
+    for store in stores {
+        let met = store.state().into_iter().filter(|object| !is_done_with(object) && meets(object));
+        waiting.extend(met.map(|object| (turn(&object), place_of(&object))));
+    }
+    if waiting.is_empty() {
+        return;
+    }
+    waiting.sort_unstable();
+    let pause = spread(waiting.len());
     let wakes = wakes.clone();
     tokio::spawn(async move {
-        let pause = WAKE_SPREAD.checked_div(u32::try_from(waiting.len()).unwrap_or(u32::MAX)).unwrap_or_default();
-        for place in waiting {
+        let begun = tokio::time::Instant::now();
+        for (turn, place) in waiting {
+            tokio::time::sleep_until(begun + at(turn, pause)).await;
+            // A controller that has ended takes the process with it.
             if wakes.send(place).await.is_err() {
                 return;
             }
-            tokio::time::sleep(pause).await;
         }
     });
 }
 
-fn names_workspace(object: &RunObject, workspace: &str) -> bool {
-    let asked = object.spec.pointer("/workspaceRef/name").and_then(serde_json::Value::as_str);
-    let pinned = object.status.as_ref().and_then(|status| status.workspace.as_ref()).map(|pin| pin.name.as_str());
-    asked == Some(workspace) || pinned == Some(workspace)
+fn is_done_with(object: &RunObject) -> bool {
+    object.status.as_ref().is_some_and(|status| status.completion_time.is_some()) && !object.is_held()
+}
+
+/// Over how long a time so many runs are woken.
+fn spread(count: usize) -> Duration {
+    let count = u32::try_from(count).unwrap_or(u32::MAX);
+    WAKES_A_SECOND.saturating_mul(count.saturating_sub(1)).min(LONGEST_SPREAD)
+}
+
+/// An object's own place in the order: the same whenever it is woken.
+fn turn(object: &RunObject) -> u64 {
+    let mut hash = DefaultHasher::new();
+    object.metadata.uid.hash(&mut hash);
+    hash.finish()
+}
+
+/// When it is its turn.
+fn at(turn: u64, spread: Duration) -> Duration {
+    let whole = u128::from(turn) * spread.as_nanos();
+    Duration::from_nanos(u64::try_from(whole >> u64::BITS).unwrap_or(u64::MAX))
 }
 
 /// Tells the operator of objects that vanished without a word, wakes those that were overlooked, and tells the metrics how
@@ -117,4 +174,61 @@ fn state_of(object: &RunObject) -> &'static str {
     use crate::api::conditions::State;
     let state = object.status.as_ref().and_then(|status| status.state.as_deref());
     State::ALL.iter().map(|state| state.as_str()).find(|word| state == Some(word)).unwrap_or(State::Pending.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::known::tests::store;
+    use super::*;
+
+    fn run(namespace: &str, name: &str, workspace: Value, status: Value) -> Value {
+        let metadata = json!({"namespace": namespace, "name": name, "uid": format!("{namespace}/{name}")});
+        json!({"metadata": metadata, "spec": {"workspaceRef": workspace}, "status": status})
+    }
+
+    async fn woken(objects: &[Value], workspace: &WorkspaceKey) -> Vec<String> {
+        let (store, _writer) = store::<RunObject>(objects);
+        let (wakes, mut woken) = mpsc::channel(100);
+        wake_waiting(&[store], workspace, &wakes);
+        drop(wakes);
+        let mut places = Vec::new();
+        while let Some(place) = woken.recv().await {
+            places.push(place.to_string());
+        }
+        places.sort();
+        places
+    }
+
+    #[tokio::test]
+    async fn only_runs_that_mean_this_workspace_and_are_not_done_with_are_woken() {
+        let cluster = || json!({"kind": "ClusterDatabricksWorkspace", "name": "prod"});
+        let pin = json!({"kind": "ClusterDatabricksWorkspace", "name": "prod", "host": "", "jobsApiVersion": ""});
+        let objects = [
+            run("a", "own", json!({"name": "prod"}), json!({})),
+            run("b", "own", json!({"name": "prod"}), json!({})),
+            run("a", "shared", cluster(), json!({})),
+            run("b", "shared", cluster(), json!({})),
+            run("b", "sent-there", json!({"name": "other"}), json!({"workspace": pin})),
+            run("b", "done", cluster(), json!({"completionTime": "2026-01-01T00:00:00Z"})),
+            run("b", "newer", json!({"kind": "FederatedWorkspace", "name": "prod"}), json!({})),
+        ];
+        let own = WorkspaceKey::meant_in("a", WorkspaceKind::DatabricksWorkspace, "prod");
+        assert_eq!(woken(&objects, &own).await, ["a/own"]);
+        let shared = WorkspaceKey::meant_in("a", WorkspaceKind::ClusterDatabricksWorkspace, "prod");
+        assert_eq!(woken(&objects, &shared).await, ["a/shared", "b/sent-there", "b/shared"]);
+    }
+
+    #[test]
+    fn the_more_there_are_the_longer_it_takes_and_never_longer_than_a_minute() {
+        assert_eq!(spread(1), Duration::ZERO);
+        assert_eq!(spread(51), Duration::from_secs(1));
+        assert_eq!(spread(1_000_000), LONGEST_SPREAD);
+        assert!(
+            at(u64::MAX, LONGEST_SPREAD) <= LONGEST_SPREAD
+                && at(u64::MAX / 2, LONGEST_SPREAD) > Duration::from_secs(29)
+        );
+        assert_eq!(at(0, LONGEST_SPREAD), Duration::ZERO);
+    }
 }

@@ -2,29 +2,33 @@
 //! streams reach the controllers: their triggers share one back-off, and a failing watch would hold up every wake.
 
 use std::collections::hash_map::DefaultHasher;
-use std::fmt::Debug;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt, future};
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::{PredicateConfig, WatchStreamExt, predicates, watcher};
 use kube::{Api, Client, Resource};
-use serde::de::DeserializeOwned;
 
 use super::marks::{is_mark, kept_by};
+use super::subject::Workspace;
+use crate::api::cluster_workspace::ClusterWorkspaceObject;
 use crate::api::run::{CANCEL_ANNOTATION, FINALIZER, REPAIR_ANNOTATION, RERUN_ANNOTATION, RunObject, START_ANNOTATION};
-use crate::api::workspace::WorkspaceObject;
+use crate::api::workspace::{WorkspaceKind, WorkspaceObject};
 
 /// Objects asked for at a time when everything is listed.
-const PAGE: u32 = 250;
+pub(super) const PAGE: u32 = 250;
 
 /// What a watch gives: the objects there are, those that changed in a way that matters, and whether all are known.
-pub(super) struct Watch<K: Resource<DynamicType = ()> + 'static, S> {
+pub(super) struct Watch<K: Resource<DynamicType = ()> + 'static> {
     pub(super) store: Store<K>,
-    pub(super) changes: S,
+    pub(super) changes: Changes<K>,
     pub(super) complete: Complete,
 }
+
+/// Objects that changed; never an error.
+pub(super) type Changes<K> = BoxStream<'static, Result<K, watcher::Error>>;
 
 /// Becomes true once everything has been listed. (A store's own `wait_until_ready` wakes only one of those who wait.)
 pub(super) type Complete = tokio::sync::watch::Receiver<bool>;
@@ -38,11 +42,7 @@ pub(super) async fn all_known(complete: Vec<Complete>) {
 }
 
 /// All runs of a namespace, or of all.
-pub(super) fn runs(
-    client: Client,
-    namespace: Option<&str>,
-    keep_keys: Arc<[String]>,
-) -> Watch<RunObject, impl Stream<Item = Result<RunObject, watcher::Error>> + Send + 'static> {
+pub(super) fn runs(client: Client, namespace: Option<&str>, keep_keys: Arc<[String]>) -> Watch<RunObject> {
     let (store, writer) = reflector::store();
     let (listed, complete) = tokio::sync::watch::channel(false);
     let keys = Arc::clone(&keep_keys);
@@ -53,27 +53,33 @@ pub(super) fn runs(
         .inspect_ok(tell_complete(listed))
         .applied_objects()
         .predicate_filter(move |object: &RunObject| what_matters(object, &keys), PredicateConfig::default());
-    Watch { store, changes: infallible(stream, "DatabricksRun"), complete }
+    Watch { store, changes: infallible(stream, "DatabricksRun").map(Ok).boxed(), complete }
 }
 
 /// All workspaces of a namespace, or of all.
-pub(super) fn workspaces(
-    client: Client,
-    namespace: Option<&str>,
-) -> Watch<WorkspaceObject, impl Stream<Item = Result<WorkspaceObject, watcher::Error>> + Send + 'static> {
+pub(super) fn workspaces(client: Client, namespace: Option<&str>) -> Watch<WorkspaceObject> {
+    of_kind(api(client, namespace), WorkspaceKind::DatabricksWorkspace)
+}
+
+/// The workspaces of the whole cluster.
+pub(super) fn cluster_workspaces(client: Client) -> Watch<ClusterWorkspaceObject> {
+    of_kind(Api::all(client), WorkspaceKind::ClusterDatabricksWorkspace)
+}
+
+fn of_kind<K: Workspace + 'static>(api: Api<K>, kind: WorkspaceKind) -> Watch<K> {
     let (store, writer) = reflector::store();
     let (listed, complete) = tokio::sync::watch::channel(false);
-    let stream = watcher(api::<WorkspaceObject>(client, namespace), watcher::Config::default().page_size(PAGE))
+    let stream = watcher(api, watcher::Config::default().page_size(PAGE))
         .default_backoff()
-        .modify(|object: &mut WorkspaceObject| object.metadata.managed_fields = None)
+        .modify(|object: &mut K| object.meta_mut().managed_fields = None)
         .reflect(writer)
         .inspect_ok(tell_complete(listed))
         .applied_objects()
         .predicate_filter(predicates::generation, PredicateConfig::default());
-    Watch { store, changes: infallible(stream, "DatabricksWorkspace"), complete }
+    Watch { store, changes: infallible(stream, kind.as_str()).map(Ok).boxed(), complete }
 }
 
-fn tell_complete<K>(listed: tokio::sync::watch::Sender<bool>) -> impl FnMut(&watcher::Event<K>) {
+pub(super) fn tell_complete<K>(listed: tokio::sync::watch::Sender<bool>) -> impl FnMut(&watcher::Event<K>) {
     move |event| {
         if matches!(event, watcher::Event::InitDone) {
             listed.send_replace(true);
@@ -121,18 +127,18 @@ pub fn what_matters(object: &RunObject, keep_keys: &[String]) -> Option<u64> {
 }
 
 /// The good items; the watcher recovers from the others by itself.
-fn infallible<K>(
+pub(super) fn infallible<K>(
     stream: impl Stream<Item = Result<K, watcher::Error>> + Send + 'static,
     kind: &'static str,
-) -> impl Stream<Item = Result<K, watcher::Error>> + Send + 'static
+) -> impl Stream<Item = K> + Send + 'static
 where
-    K: Debug + DeserializeOwned + Send + 'static,
+    K: Send + 'static,
 {
     stream.filter_map(move |item| {
         if let Err(error) = &item {
             tracing::warn!(kind, %error, "the watch was interrupted and is taken up again");
         }
-        future::ready(item.ok().map(Ok))
+        future::ready(item.ok())
     })
 }
 

@@ -1,55 +1,63 @@
-//! The workspace controller: makes the connection of each workspace object, checks it by getting a token and making one
-//! cheap call, says so in `Ready`, and wakes the runs that waited for it.
+//! The workspace controller, one for both kinds: makes the connection of each workspace object, checks it by getting a token
+//! and making one cheap call, says so in `Ready`, and wakes the runs that waited for it.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
-use kube::runtime::reflector::Store;
-use kube::{Api, ResourceExt};
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 
-use super::connections::{Connections, MadeOf, Usable, pin_of};
+use super::connections::{Connections, MadeOf, Usable};
 use super::kubernetes::{Kubernetes, MANAGER};
 use super::ports::StoreError;
-use super::secrets::{Secrets, config_text};
-use crate::api::conditions::{READY, RECONCILING, Reason, STALLED, set_condition};
+use super::readiness::{Finding, Nature, News, Obstacle, tell, told_obstacle};
+use super::secrets::{OperatorsOwn, Secrets};
+use super::subject::{Subject, Workspace, WorkspaceKey};
+use crate::api::cluster_workspace::AllowedNamespaces;
+use crate::api::conditions::Reason;
 use crate::api::status::WorkspacePin;
-use crate::api::workspace::{DatabricksWorkspaceSpec, DatabricksWorkspaceStatus, WorkspaceObject};
-use crate::databricks::client::{Client, InvalidSettings};
-use crate::databricks::credentials::SecretKey;
-use crate::databricks::error::{CredentialsError, Error};
-use crate::databricks::health::Health;
-use crate::databricks::host::Host;
+use crate::api::workspace::{DatabricksWorkspaceSpec, DatabricksWorkspaceStatus};
+use crate::api::workspace_auth::AuthWay;
+use crate::databricks::client::Client;
+use crate::databricks::error::Error;
+use crate::databricks::host_policy::HostPolicy;
 use crate::databricks::limiters::Limiters;
-use crate::databricks::network::Network;
 use crate::databricks::observer::Observer;
-use crate::databricks::settings::{Auth, ClientId, JobsApiVersion, Settings};
-use crate::poller;
+use crate::databricks::settings::{JobsApiVersion, Settings};
+use crate::lifecycle::Severity;
+use crate::poller::Health;
 
 /// A workspace that can be used is checked again after this time.
 const RECHECK: Duration = Duration::from_mins(5);
 /// One that cannot is checked again after this time and up to half as long again.
 const RETRY: Duration = Duration::from_secs(10);
+/// So many checks in a row must fail before a workspace that could be used counts as out: one lost answer is no outage.
+const FAILURES: u32 = 3;
+/// The pause between them.
+const BETWEEN_FAILURES: Duration = Duration::from_secs(2);
 
-/// Is told of a workspace, by namespace and name, that has become usable or has ceased to be.
-pub(super) type Changed = Box<dyn Fn(&str, &str) + Send + Sync>;
+/// Is told of a workspace that runs may wait for, when what they wait for may have come.
+pub(super) type Changed = Box<dyn Fn(&WorkspaceKey) + Send + Sync>;
 
-/// What the workspaces of one namespace set (all, or one namespace) need.
+/// What the workspaces of one watch need.
 pub(super) struct Workspaces {
     pub(super) kubernetes: Kubernetes,
     pub(super) connections: Arc<Connections>,
     pub(super) limiters: Arc<Limiters>,
-    pub(super) network: Network,
+    pub(super) hosts: Arc<HostPolicy>,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) submit_timeout: Duration,
-    pub(super) store: Store<WorkspaceObject>,
+    /// What the cluster's own workspaces may use.
+    pub(super) own: OperatorsOwn,
     /// Wakes the runs that wait for it.
     pub(super) changed: Changed,
     /// Told to look again at a workspace whose poller has begun or ceased to fail.
-    pub(super) look_again: mpsc::Sender<(String, String)>,
+    pub(super) look_again: mpsc::Sender<WorkspaceKey>,
+    /// Whom each of them admitted at the last look.
+    pub(super) allowed: Mutex<HashMap<WorkspaceKey, AllowedNamespaces>>,
 }
 
 /// What a check has shown.
@@ -60,68 +68,95 @@ enum Checked {
     NotNow(Duration),
 }
 
-/// Why a workspace cannot be used, and whether it may come right by itself.
-struct Obstacle {
-    reason: Reason,
-    message: String,
-    passes: bool,
-}
-
 impl Workspaces {
     /// Looks at one workspace object; the time after which to look again.
-    pub(super) async fn reconcile(&self, object: &WorkspaceObject) -> Result<Duration, StoreError> {
-        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-        let outcome = match object.spec() {
-            Ok(spec) => self.check(&namespace, &name, object, &spec).await,
+    pub(super) async fn reconcile<K: Workspace>(&self, object: &K) -> Result<Duration, StoreError> {
+        let subject = object.subject();
+        let key = &subject.key;
+        self.notice_admission(&subject);
+        let outcome = match &subject.spec {
+            Ok(spec) => self.check(&subject, spec).await,
             Err(error) => {
-                self.connections.refuse(&namespace, pin_of(&name, None));
-                Err(Obstacle { reason: Reason::SpecUnreadable, message: error.to_string(), passes: false })
+                self.connections.refuse(key, key.pin(None));
+                Err(Obstacle::stands(Reason::SpecUnreadable, error.to_string()))
             }
         };
+        let known = self.connections.usable(key);
         let outcome = match outcome {
             Ok(Checked::NotNow(wait)) => return Ok(wait.max(Duration::from_secs(1))),
             Ok(Checked::Usable(message)) => Ok(message),
-            Err(obstacle) => Err(obstacle),
+            Err(obstacle) if known == Some(Usable::Yes) && self.is_hiccup(key, &obstacle) => {
+                return Ok(BETWEEN_FAILURES);
+            }
+            Err(obstacle) => Err(obstacle.in_the_same_outage(match known {
+                Some(Usable::No(reason, message)) => Some((reason, message)),
+                _ => told_obstacle(subject.status.as_ref()),
+            })),
         };
         let usable = match &outcome {
             Ok(_) => Usable::Yes,
-            Err(obstacle) => Usable::No(obstacle.reason, format!("DatabricksWorkspace `{name}`: {}", obstacle.message)),
+            Err(obstacle) => Usable::No(obstacle.reason, obstacle.message.clone()),
         };
-        if self.connections.set_usable(&namespace, &name, usable) {
-            (self.changed)(&namespace, &name);
+        match (self.connections.set_usable(key, usable.clone()), usable) {
+            // Nobody waits for what could be used until now: each finds out by its own next call.
+            (None, _) | (Some(Usable::Yes), Usable::No(..)) => {}
+            (Some(_), _) => (self.changed)(key),
         }
-        self.report(object, &outcome).await?;
+        self.report::<K>(&subject, &outcome).await?;
         Ok(match outcome {
             Ok(_) => RECHECK,
             Err(_) => RETRY.mul_f64(1.0 + rand::random::<f64>() / 2.0),
         })
     }
 
+    /// Whether a check that failed says nothing yet against a workspace that could be used.
+    fn is_hiccup(&self, key: &WorkspaceKey, obstacle: &Obstacle) -> bool {
+        match obstacle.nature {
+            Nature::Busy => true,
+            Nature::Outage => self.connections.failed(key) < FAILURES,
+            Nature::Waits | Nature::Stands => false,
+        }
+    }
+
+    /// Whoever is admitted now may have waited for it; whoever no longer is says so at its next look.
+    fn notice_admission(&self, subject: &Subject) {
+        let Some(allowed) = &subject.allowed else { return };
+        let mut known = self.allowed.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = known.insert(subject.key.clone(), allowed.clone());
+        drop(known);
+        if before.is_some_and(|before| before != *allowed) {
+            (self.changed)(&subject.key);
+        }
+    }
+
     /// Connects, if anything has changed, and checks.
-    async fn check(
-        &self,
-        namespace: &str,
-        name: &str,
-        object: &WorkspaceObject,
-        spec: &DatabricksWorkspaceSpec,
-    ) -> Result<Checked, Obstacle> {
-        let pin = pin_of(name, Some(spec));
-        let settings = match self.settings(namespace, spec).await {
+    async fn check(&self, subject: &Subject, spec: &DatabricksWorkspaceSpec) -> Result<Checked, Obstacle> {
+        let key = &subject.key;
+        let pin = key.pin(Some(spec));
+        let Some(secrets) = Secrets::of(key, &self.own, &self.kubernetes) else {
+            self.connections.refuse(key, pin);
+            return Err(Obstacle::stands(
+                Reason::CredentialsUnusable,
+                "the operator does not know its own namespace, where the credentials of a ClusterDatabricksWorkspace \
+                 are; start it with --operator-namespace",
+            ));
+        };
+        let settings = match self.settings(key.kind(), spec, &secrets).await {
             Ok(settings) => settings,
             Err(obstacle) => {
                 // What passes takes no line away from runs that are under way: a namespace that is being deleted may
                 // have lost its ConfigMap already.
-                if !obstacle.passes || !self.connections.leads_to(namespace, &pin) {
-                    self.connections.refuse(namespace, pin);
+                if obstacle.nature == Nature::Stands || !self.connections.leads_to(key, &pin) {
+                    self.connections.refuse(key, pin);
                 }
                 return Err(obstacle);
             }
         };
-        let uid = object.metadata.uid.clone();
-        let made_of = MadeOf { uid, spec: object.spec.clone(), ca_bundle: settings.ca_bundle.clone() };
-        let client = match self.connections.client(namespace, name, &made_of) {
+        let made_of =
+            MadeOf { uid: subject.uid.clone(), spec: subject.raw_spec.clone(), ca_bundle: settings.ca_bundle.clone() };
+        let client = match self.connections.client(key, &made_of) {
             Some(client) => client,
-            None => self.connect(namespace, pin, settings, made_of)?,
+            None => self.connect(key, pin, settings, secrets, made_of)?,
         };
         let version = spec.jobs_api_version.as_str().parse::<JobsApiVersion>().unwrap_or_default();
         match client.check(version).await {
@@ -129,161 +164,87 @@ impl Workspaces {
                 let kind = client.settings().auth.kind();
                 Ok(Checked::Usable(format!("a token could be had ({kind}) and {} answers", spec.host)))
             }
-            Err(error) => match (&*client.health().borrow(), error) {
-                // All calls together know better than this one, and say the same from the begin to the end.
-                (Health::Outage { error, .. }, _) => Err(obstacle(error)),
-                (Health::Answering, Error::NotNow(wait)) => Ok(Checked::NotNow(wait)),
-                (Health::Answering, error) => Err(obstacle(&error)),
-            },
+            Err(Error::NotNow(wait)) => Ok(Checked::NotNow(wait)),
+            Err(error) => Err(Obstacle::of(&error)),
         }
     }
 
     fn connect(
         &self,
-        namespace: &str,
+        key: &WorkspaceKey,
         pin: WorkspacePin,
         settings: Settings,
+        secrets: Secrets,
         made_of: MadeOf,
     ) -> Result<Client, Obstacle> {
         let limiter = self.limiters.for_host(&settings.host);
-        let secrets = Secrets { kubernetes: self.kubernetes.clone(), namespace: namespace.to_owned() };
-        let client = Client::new(settings, Arc::new(secrets), limiter, Arc::clone(&self.observer)).map_err(|error| {
-            let reason = match error {
-                InvalidSettings::HostNotAllowed(_) => Reason::HostNotAllowed,
-                _ => Reason::CredentialsUnusable,
-            };
-            Obstacle { reason, message: error.to_string(), passes: false }
-        });
-        let client = client.inspect_err(|_| self.connections.refuse(namespace, pin.clone()))?;
-        let name = pin.name.clone();
-        let refusals = self.connections.connect(namespace, pin, client.clone(), made_of);
-        self.watch_health(client.health(), refusals, (namespace.to_owned(), name));
+        let client = Client::new(settings, Arc::new(secrets), limiter, Arc::clone(&self.observer))
+            .map_err(|error| Obstacle::stands(Reason::CredentialsUnusable, error.to_string()));
+        let client = client.inspect_err(|_| self.connections.refuse(key, pin.clone()))?;
+        let health = self.connections.connect(key, pin, client.clone(), made_of);
+        self.watch_health(health, key.clone());
         Ok(client)
     }
 
-    /// Has the workspace checked whenever an outage begins or ends, and whenever its poller begins or ceases to be refused,
-    /// for as long as this connection lives.
-    fn watch_health(
-        &self,
-        mut health: watch::Receiver<Health>,
-        mut refusals: watch::Receiver<poller::Health>,
-        who: (String, String),
-    ) {
+    /// Has the workspace checked whenever its poller begins or ceases to fail, for as long as this connection lives.
+    fn watch_health(&self, mut health: watch::Receiver<Health>, who: WorkspaceKey) {
         let look_again = self.look_again.clone();
         tokio::spawn(async move {
-            let mut refused = false;
-            loop {
-                let look = tokio::select! {
-                    Ok(()) = health.changed() => true,
-                    Ok(()) = refusals.changed() => {
-                        let is_refused = matches!(*refusals.borrow_and_update(), poller::Health::Failing { .. });
-                        is_refused || std::mem::replace(&mut refused, is_refused)
-                    }
-                    else => return,
-                };
-                if look && look_again.send(who.clone()).await.is_err() {
+            let mut failing = false;
+            while health.changed().await.is_ok() {
+                let fails = matches!(*health.borrow_and_update(), Health::Failing { .. });
+                if (fails || failing) && look_again.send(who.clone()).await.is_err() {
                     return;
                 }
+                failing = fails;
             }
         });
     }
 
-    async fn settings(&self, namespace: &str, spec: &DatabricksWorkspaceSpec) -> Result<Settings, Obstacle> {
-        let unusable = |message: String| Obstacle { reason: Reason::SpecUnreadable, message, passes: false };
-        let host: Host = spec.host.parse().map_err(|error| unusable(format!("spec.host: {error}")))?;
-        self.network.check(&host).map_err(|error| Obstacle {
-            reason: Reason::HostNotAllowed,
-            message: error.to_string(),
-            passes: false,
-        })?;
-        let auth =
-            auth(&spec.auth).ok_or_else(|| unusable("spec.auth must have exactly one of pat, oauthM2M".to_owned()))?;
-        let mut settings = Settings::new(host, auth);
-        settings.workspace_id.clone_from(&spec.workspace_id);
-        settings.network = self.network.clone();
-        settings.submit_timeout = self.submit_timeout;
-        if let Some(bundle) = &spec.ca_bundle {
-            let pem = config_text(&self.kubernetes, namespace, &bundle.config_map_ref).await;
-            settings.ca_bundle = Some(pem.map_err(|error| obstacle(&Error::Credentials(error)))?);
-        }
-        Ok(settings)
-    }
-
-    /// Writes `Ready`, if it says anything new.
-    async fn report(&self, object: &WorkspaceObject, outcome: &Result<String, Obstacle>) -> Result<(), StoreError> {
-        let generation = object.metadata.generation.unwrap_or_default();
-        let mut status = object.status.clone().unwrap_or_default();
-        let (ready, other, reason, message) = match outcome {
-            Ok(message) => ("True", None, Reason::WorkspaceReady, message),
-            Err(Obstacle { reason, message, passes: true }) => ("False", Some(RECONCILING), *reason, message),
-            Err(Obstacle { reason, message, passes: false }) => ("False", Some(STALLED), *reason, message),
-        };
-        let now = Timestamp::now();
-        set_condition(&mut status.conditions, READY, ready, reason, message, generation, now);
-        for kind in [RECONCILING, STALLED] {
-            if other == Some(kind) {
-                set_condition(&mut status.conditions, kind, "True", reason, message, generation, now);
-            } else {
-                status.conditions.retain(|condition| condition.type_ != kind);
-            }
-        }
-        status.observed_generation = Some(generation);
-        if object.status.as_ref() == Some(&status) {
+    /// Writes `Ready`, if it says anything new, and tells what is news.
+    async fn report<K: Workspace>(
+        &self,
+        subject: &Subject,
+        outcome: &Result<String, Obstacle>,
+    ) -> Result<(), StoreError> {
+        let way = subject.spec.as_ref().ok().and_then(|spec| spec.auth.way()).map(AuthWay::name);
+        let finding = Finding { generation: subject.generation, auth: way, principal: None, outcome };
+        let (status, news) = tell(subject.status.as_ref(), &finding, Timestamp::now());
+        if subject.status.as_ref() == Some(&status) {
             return Ok(());
         }
-        match self.write(object, &status).await {
+        match self.write::<K>(subject, &status).await {
+            Ok(()) => {
+                if let Some(news) = news {
+                    self.announce(subject, &news).await;
+                }
+                Ok(())
+            }
             // The object has changed or gone; its next event brings us back.
             Err(StoreError::Conflict | StoreError::Gone) => Ok(()),
-            answer => answer,
+            Err(error) => Err(error),
         }
     }
 
-    async fn write(&self, object: &WorkspaceObject, status: &DatabricksWorkspaceStatus) -> Result<(), StoreError> {
-        let api: Api<WorkspaceObject> =
-            Api::namespaced(self.kubernetes.client(), &object.namespace().unwrap_or_default());
-        let patch = json!({"metadata": {"resourceVersion": object.metadata.resource_version}, "status": status});
+    async fn announce(&self, subject: &Subject, news: &News) {
+        let reason = news.reason.as_str();
+        if news.severity == Severity::Warning {
+            tracing::warn!(workspace = %subject.key, reason, "{}", news.note);
+        } else {
+            tracing::info!(workspace = %subject.key, reason, "{}", news.note);
+        }
+        self.kubernetes.event(&subject.reference, news.severity, reason, &news.note).await;
+    }
+
+    async fn write<K: Workspace>(
+        &self,
+        subject: &Subject,
+        status: &DatabricksWorkspaceStatus,
+    ) -> Result<(), StoreError> {
+        let api = K::api(self.kubernetes.client(), &subject.key);
+        let patch = json!({"metadata": {"resourceVersion": subject.resource_version}, "status": status});
         let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-        let name = object.name_any();
-        self.kubernetes.call(api.patch_status(&name, &parameters, &Patch::Merge(&patch))).await.map(drop)
+        let (name, patch) = (subject.key.name(), Patch::Merge(&patch));
+        self.kubernetes.call(api.patch_status(name, &parameters, &patch)).await.map(drop)
     }
-}
-
-fn auth(auth: &crate::api::workspace::Auth) -> Option<Auth> {
-    let key = |reference: &crate::api::workspace::KeyRef| SecretKey {
-        name: reference.name.clone(),
-        key: reference.key.clone(),
-    };
-    match (&auth.pat, &auth.oauth_m2m) {
-        (Some(pat), None) => Some(Auth::Pat { token: key(&pat.secret_ref) }),
-        (None, Some(oauth)) => {
-            let client_id = match (&oauth.client_id, &oauth.client_id_secret_ref) {
-                (Some(id), None) => ClientId::Literal(id.clone()),
-                (None, Some(reference)) => ClientId::Secret(key(reference)),
-                _ => return None,
-            };
-            Some(Auth::OauthM2m { client_id, client_secret: key(&oauth.client_secret_ref) })
-        }
-        _ => None,
-    }
-}
-
-/// What a failed check means for the workspace.
-fn obstacle(error: &Error) -> Obstacle {
-    let reason = match error {
-        Error::NoToken(no) => obstacle(&no.cause).reason,
-        Error::Credentials(CredentialsError::NotFound(_)) => Reason::CredentialsNotFound,
-        Error::Credentials(_) => Reason::CredentialsUnusable,
-        Error::Unauthenticated(_) => Reason::Unauthorized,
-        Error::Forbidden(_) => Reason::Forbidden,
-        Error::HostNotAllowed(_) => Reason::HostNotAllowed,
-        Error::Throttled { .. } | Error::NotNow(_) => Reason::Throttled,
-        Error::QuotaExceeded(_) => Reason::QuotaExceeded,
-        Error::NotFound(_)
-        | Error::NoSuchRoute(_)
-        | Error::Rejected(_)
-        | Error::Unavailable(_)
-        | Error::Transport(_)
-        | Error::WrongHost(_) => Reason::Unreachable,
-    };
-    Obstacle { reason, message: error.told(), passes: true }
 }

@@ -118,6 +118,14 @@ pub enum WorkspaceView {
         /// Why not, and what to do.
         message: String,
     },
+    /// It is there, but the object's namespace is not among those it admits: nothing new is started; what is under way
+    /// is followed and cancelled.
+    NotAllowed {
+        /// Where it points.
+        pin: WorkspacePin,
+        /// What to do.
+        message: String,
+    },
     /// It is being looked at for the first time; that takes a moment and is not worth a word.
     Unchecked {
         /// Where it points.
@@ -141,9 +149,11 @@ impl WorkspaceView {
     pub fn pin(&self) -> Option<&WorkspacePin> {
         match self {
             Self::Missing => None,
-            Self::NotReady { pin, .. } | Self::Unchecked { pin } | Self::Ready { pin } | Self::Retained { pin } => {
-                Some(pin)
-            }
+            Self::NotReady { pin, .. }
+            | Self::NotAllowed { pin, .. }
+            | Self::Unchecked { pin }
+            | Self::Ready { pin }
+            | Self::Retained { pin } => Some(pin),
         }
     }
 }

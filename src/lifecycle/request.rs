@@ -6,7 +6,7 @@ use super::bounds::one_line;
 use super::observed::{Now, Observed};
 use super::run_key::{Comparison, KeyInput, RunKey, compare, run_key};
 use crate::api::conditions::State;
-use crate::api::run::DatabricksRunSpec;
+use crate::api::run::{DatabricksRunSpec, WorkspaceRef};
 use crate::api::status::{AttemptRecord, DatabricksRunStatus, Endpoint};
 use crate::databricks::ids::JobId;
 
@@ -28,7 +28,7 @@ pub struct Request<'a> {
     pub body: &'a Map<String, Value>,
     /// The job's name, where the body has no id.
     pub job_name: Option<&'a str>,
-    workspace: &'a str,
+    workspace: &'a WorkspaceRef,
     rerun_token: Option<&'a str>,
 }
 
@@ -45,7 +45,7 @@ impl<'a> Request<'a> {
             endpoint,
             body,
             job_name: spec.job_name.as_deref(),
-            workspace: &spec.workspace_ref.name,
+            workspace: &spec.workspace_ref,
             rerun_token: spec.rerun_token.as_deref(),
         })
     }
@@ -57,8 +57,8 @@ impl<'a> Request<'a> {
         KeyInput {
             endpoint: self.endpoint,
             body: self.body,
-            workspace_kind: "DatabricksWorkspace",
-            workspace_name: self.workspace,
+            workspace_kind: self.workspace.kind().as_str(),
+            workspace_name: &self.workspace.name,
             job_name: self.job_name,
             rerun,
             rerun_token: self.rerun_token,
@@ -249,4 +249,27 @@ pub fn past(old: &DatabricksRunStatus, next: FollowedBy) -> Option<AttemptRecord
         start_time: old.start_time.clone(),
         completion_time: old.completion_time.clone(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::run_key::VERSIONS;
+    use super::*;
+
+    fn key(reference: Value) -> RunKey {
+        let mut spec = json!({"runNow": {"job_id": 123}});
+        spec["workspaceRef"] = reference;
+        let spec: DatabricksRunSpec = serde_json::from_value(spec).unwrap();
+        run_key(VERSIONS, &Request::of(&spec).unwrap().key_input(None))
+    }
+
+    #[test]
+    fn the_kind_of_the_workspace_is_part_of_the_key_and_its_default_need_not_be_written() {
+        let unwritten = key(json!({"name": "prod"}));
+        assert_eq!(unwritten.as_str(), "v1:f5184cbf59945199f63ef70c0a22e84d46e6c1be", "as before there was a kind");
+        assert_eq!(key(json!({"kind": "DatabricksWorkspace", "name": "prod"})), unwritten);
+        assert_ne!(key(json!({"kind": "ClusterDatabricksWorkspace", "name": "prod"})), unwritten);
+    }
 }

@@ -242,6 +242,7 @@ mod tests {
             let endpoint = if case["endpoint"] == "submit" { Endpoint::Submit } else { Endpoint::RunNow };
             let mut input = input(endpoint, &map);
             input.workspace_name = case["workspace"].as_str().unwrap();
+            input.workspace_kind = case["kind"].as_str().unwrap_or("DatabricksWorkspace");
             input.job_name = case["jobName"].as_str();
             input.rerun = case["rerun"].as_str();
             input.rerun_token = case["rerunToken"].as_str();

@@ -68,7 +68,11 @@ fn each_definition_fits_into_what_kubectl_apply_can_store() {
 
 #[test]
 fn a_fresh_object_is_unknown_to_everybody() {
-    for (kind, expected) in [("DatabricksRun", "Ready Succeeded Finished"), ("DatabricksWorkspace", "Ready")] {
+    for (kind, expected) in [
+        ("DatabricksRun", "Ready Succeeded Finished"),
+        ("DatabricksWorkspace", "Ready"),
+        ("ClusterDatabricksWorkspace", "Ready"),
+    ] {
         let crd = crds().into_iter().find(|crd| crd.spec.names.kind == kind).unwrap();
         let schema = serde_json::to_value(&crd.spec.versions[0].schema).unwrap();
         let status = schema.pointer("/openAPIV3Schema/properties/status/default").unwrap();

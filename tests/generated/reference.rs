@@ -12,7 +12,7 @@ const INTRODUCTION: &str = "\
 
 # API reference
 
-Two kinds in `dbrun.dev/v1alpha1`. The same text is in `kubectl explain databricksrun.spec --recursive`. Fields in *italics*
+Three kinds in `dbrun.dev/v1alpha1`. The same text is in `kubectl explain databricksrun.spec --recursive`. Fields in *italics*
 are required. Fields that are not listed in the bodies `runNow` and `submit` are sent to Databricks as they are written.
 ";
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use databricks_run_operator::api::status::WorkspacePin;
+use databricks_run_operator::api::workspace::WorkspaceKind;
 
 use super::lines;
 use super::world::World;
@@ -26,6 +27,7 @@ pub(super) struct Cluster {
     workspaces: BTreeMap<String, WorkspaceObject>,
     made: u32,
     secret_is_gone: bool,
+    namespace_is_excluded: bool,
 }
 
 impl Cluster {
@@ -40,12 +42,17 @@ impl Cluster {
     pub(super) fn has_secret(&self) -> bool {
         !self.secret_is_gone
     }
+
+    /// Whether workspaces admit the namespace. That only those of the whole cluster can refuse it makes no difference here.
+    pub(super) fn admits(&self) -> bool {
+        !self.namespace_is_excluded
+    }
 }
 
 /// Where a workspace object of this name and host points, as it stands in a status.
 pub(super) fn pin(name: &str, host: usize) -> WorkspacePin {
     WorkspacePin {
-        kind: "DatabricksWorkspace".to_owned(),
+        kind: WorkspaceKind::DatabricksWorkspace.as_str().to_owned(),
         name: name.to_owned(),
         host: HOSTS[host].to_owned(),
         workspace_id: None,
@@ -79,6 +86,20 @@ pub(super) fn set_secret(world: &mut World, is_there: bool) {
     if world.cluster.secret_is_gone == is_there {
         world.cluster.secret_is_gone = !is_there;
         world.tell("people", || format!("the Secret is {}", if is_there { "put back" } else { "removed" }));
+    }
+}
+
+/// The namespace is no longer admitted, or is again; processes learn of it, and look at those that may wait for it.
+pub(super) fn set_admission(world: &mut World, admits: bool) {
+    if world.cluster.namespace_is_excluded != admits {
+        return;
+    }
+    world.cluster.namespace_is_excluded = !admits;
+    world.tell("people", || format!("the namespace is {}", if admits { "admitted again" } else { "not admitted" }));
+    for id in 0..world.processes.len() {
+        for name in world.cluster.names() {
+            lines::wake_waiting(world, id, &name);
+        }
     }
 }
 

@@ -165,7 +165,7 @@ pub(super) fn secret_serves(world: &mut World, id: ProcessId, line: u64) -> bool
 }
 
 /// Wakes the runs that may wait for a workspace.
-fn wake_waiting(world: &mut World, id: ProcessId, name: &str) {
+pub(super) fn wake_waiting(world: &mut World, id: ProcessId, name: &str) {
     let waits = |object: &databricks_run_operator::api::run::RunObject| {
         let status = object.status.as_ref();
         let asked = object.spec.pointer("/workspaceRef/name").and_then(serde_json::Value::as_str);

@@ -54,6 +54,8 @@ enum Act {
     BringWorkspaceBack,
     RemoveSecret,
     PutSecretBack,
+    ExcludeNamespace,
+    AdmitNamespace,
     CancelInDatabricks,
     DeleteInDatabricks,
     RepairInDatabricks,
@@ -76,7 +78,7 @@ const POLITE: [(u32, Act); 15] = [
     (4, Act::Delete),
     (3, Act::Make),
 ];
-const RUDE: [(u32, Act); 9] = [
+const RUDE: [(u32, Act); 11] = [
     (3, Act::Restore),
     (2, Act::Wipe),
     (2, Act::ReplaceWithout),
@@ -86,6 +88,8 @@ const RUDE: [(u32, Act); 9] = [
     (6, Act::BringWorkspaceBack),
     (2, Act::RemoveSecret),
     (5, Act::PutSecretBack),
+    (2, Act::ExcludeNamespace),
+    (5, Act::AdmitNamespace),
 ];
 const MEDDLING: [(u32, Act); 3] =
     [(3, Act::CancelInDatabricks), (2, Act::DeleteInDatabricks), (2, Act::RepairInDatabricks)];
@@ -103,6 +107,7 @@ pub(super) fn begin(world: &mut World) {
 pub(super) fn put_right(world: &mut World) {
     cluster::set_secret(world, true);
     cluster::set_workspace(world, PROD, Some(0));
+    cluster::set_admission(world, true);
 }
 
 fn act_later(world: &mut World) {
@@ -135,6 +140,8 @@ fn act(world: &mut World) {
         Act::BringWorkspaceBack => cluster::set_workspace(world, PROD, Some(0)),
         Act::RemoveSecret => cluster::set_secret(world, false),
         Act::PutSecretBack => cluster::set_secret(world, true),
+        Act::ExcludeNamespace => cluster::set_admission(world, false),
+        Act::AdmitNamespace => cluster::set_admission(world, true),
         Act::CancelInDatabricks => cancel_somewhere(world),
         Act::DeleteInDatabricks => delete_somewhere(world),
         Act::RepairInDatabricks => repair_somewhere(world),

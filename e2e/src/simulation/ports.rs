@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use databricks_run_operator::api::run::RunObject;
 use databricks_run_operator::api::status::{Endpoint, WorkspacePin};
+use databricks_run_operator::api::workspace::WorkspaceKind;
 use databricks_run_operator::controller::ports::{Clock, Objects, Pace, Place, Remote, StoreError, reading_of};
 use databricks_run_operator::databricks::error::{CredentialsError, Error, TransportError};
 use databricks_run_operator::databricks::ids::{RepairId, RunId};
@@ -184,9 +185,17 @@ impl Objects for Port {
 }
 
 impl Remote for Port {
-    fn workspace(&self, _: &str, name: &str) -> WorkspaceView {
+    fn workspace(&self, _: &str, kind: WorkspaceKind, name: &str) -> WorkspaceView {
         let world = self.world.lock();
-        world.processes[self.process].lines.view(name, world.now)
+        let view = world.processes[self.process].lines.view(name, world.now);
+        match view.pin() {
+            Some(pin) if pin.kind != kind.as_str() => WorkspaceView::Missing,
+            Some(pin) if !world.cluster.admits() && !matches!(view, WorkspaceView::Retained { .. }) => {
+                let message = "the namespace is not admitted; have it added".to_owned();
+                WorkspaceView::NotAllowed { pin: pin.clone(), message }
+            }
+            _ => view,
+        }
     }
 
     async fn start(

@@ -28,6 +28,11 @@ pub fn options(namespace: &str) -> Options {
         submit_timeout: Duration::from_secs(2),
         deletion_deadline: Duration::from_mins(4),
         ttl_keep_keys: Vec::new(),
+        // An operator that serves the workspaces of the cluster serves those of every test on its control plane: a test that
+        // is about them has one to itself, in the cluster-wide mode.
+        cluster_workspaces: false,
+        operator_namespace: None,
+        operator_token_file: None,
         instance: format!("test_{:016x}", rand::random::<u64>()),
     }
 }
@@ -117,6 +122,7 @@ impl OperatorProcess {
         // In the environment, so that a flag can say otherwise.
         let of_every_test = [
             "DBRUN_ALLOWED_HOST=127.0.0.1",
+            "DBRUN_CLUSTER_WORKSPACES=false",
             "DBRUN_HEALTH_ADDRESS=127.0.0.1:0",
             "DBRUN_METRICS_ADDRESS=127.0.0.1:0",
             "DBRUN_REQUESTS_PER_SECOND=100",

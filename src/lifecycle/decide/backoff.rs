@@ -119,7 +119,10 @@ pub(super) fn decide(seen: &Observed<'_>, run: RunId, now: Now) -> Step {
     };
     let Some(key) = &seen.status().run_key else { return Step::Wait(None) };
     match backoff.action {
-        NextAttempt::Repair => repair::write_ahead(seen, &fresh.run, &request, now),
+        NextAttempt::Repair => match repair::forbidden(seen) {
+            Some((reason, message)) => reconciling(seen, seen.status().clone(), reason, &message, None, now),
+            None => repair::write_ahead(seen, &fresh.run, &request, now),
+        },
         NextAttempt::Retry => {
             let plan = Plan { base: seen.status(), next: next_attempt(seen.status()) };
             in_time(prepare(seen, spec, &request, plan, key, now), deadline)

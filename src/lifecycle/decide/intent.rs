@@ -113,6 +113,9 @@ fn usable<'a>(seen: &Observed<'a>, memory: &IntentMemory) -> Result<&'a Workspac
     let pin = pinned(seen)?;
     match seen.workspace {
         WorkspaceView::NotReady { reason, message, .. } if memory.surely_unsent() => Err((*reason, message.clone())),
+        WorkspaceView::NotAllowed { message, .. } if memory.surely_unsent() => {
+            Err((Reason::WorkspaceNotAllowed, message.clone()))
+        }
         WorkspaceView::Retained { .. } if memory.surely_unsent() => Err((
             Reason::WorkspaceNotFound,
             format!(

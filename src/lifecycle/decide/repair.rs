@@ -11,7 +11,7 @@ use crate::databricks::ids::{RepairId, RunId};
 use crate::databricks::model::Run;
 use crate::lifecycle::deadlines;
 use crate::lifecycle::memory::RepairAnswer;
-use crate::lifecycle::observed::{Now, Observed};
+use crate::lifecycle::observed::{Now, Observed, WorkspaceView};
 use crate::lifecycle::report::{Standing, report};
 use crate::lifecycle::request::Request;
 use crate::lifecycle::step::{Announcement, Effect, EventReason};
@@ -113,7 +113,20 @@ pub(super) fn decide(seen: &Observed<'_>, run: RunId, now: Now) -> Step {
             return finish::as_last_attempt(seen, &why, now);
         }
     }
+    if let Some((reason, message)) = forbidden(seen)
+        && memory.surely_unsent()
+    {
+        return reconciling(seen, seen.status().clone(), reason, &message, None, now);
+    }
     request(pin, run, repair)
+}
+
+/// Why nothing more of a run may be started. One that may have been asked for already counts as under way.
+pub(super) fn forbidden(seen: &Observed<'_>) -> Option<(Reason, String)> {
+    match seen.workspace {
+        WorkspaceView::NotAllowed { message, .. } => Some((Reason::WorkspaceNotAllowed, message.clone())),
+        _ => None,
+    }
 }
 
 fn request(pin: &WorkspacePin, run: RunId, repair: &RepairRecord) -> Step {

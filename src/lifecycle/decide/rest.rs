@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::repair::forbidden;
 use super::{Step, pinned, put_on_hold, record};
 use crate::api::conditions::{FINISHED, Reason, State};
 use crate::api::run::DatabricksRunSpec;
@@ -91,6 +92,9 @@ fn repairable(seen: &Observed<'_>) -> Result<(), String> {
             return Err("Databricks no longer knows the run; request a re-run instead".to_owned());
         }
         _ => {}
+    }
+    if let Some((_, why)) = forbidden(seen) {
+        return Err(why);
     }
     pinned(seen).map(drop).map_err(|(_, why)| why)
 }

@@ -4,9 +4,10 @@ use super::finish::ended_without_run;
 use super::{SAFETY_NET, Step, hold, obstacle, put_on_hold, reconciling, record, rest, shorter};
 use crate::api::body_check::check_body;
 use crate::api::conditions::{Reason, State};
-use crate::api::run::DatabricksRunSpec;
+use crate::api::run::{DatabricksRunSpec, WorkspaceRef};
 use crate::api::status::{CancelCause, DatabricksRunStatus, Intent, WorkspacePin};
 use crate::api::unknown_fields::unknown_fields;
+use crate::api::workspace::WorkspaceKind;
 use crate::lifecycle::control::{Asked, Reaction, Stage, is_suspended};
 use crate::lifecycle::deadlines::{self, Deadline};
 use crate::lifecycle::observed::{Now, Observed, WorkspaceView};
@@ -168,11 +169,11 @@ pub(super) fn prepare(
         WorkspaceView::NotReady { reason, message, .. } => {
             return reconciling(seen, base.clone(), *reason, message, None, now);
         }
+        WorkspaceView::NotAllowed { message, .. } => {
+            return reconciling(seen, base.clone(), Reason::WorkspaceNotAllowed, message, None, now);
+        }
         WorkspaceView::Missing | WorkspaceView::Retained { .. } => {
-            let name = &spec.workspace_ref.name;
-            let message = format!(
-                "there is no DatabricksWorkspace `{name}` in this namespace; create it, or correct spec.workspaceRef.name"
-            );
+            let message = missing(&spec.workspace_ref);
             return reconciling(seen, base.clone(), Reason::WorkspaceNotFound, &message, None, now);
         }
     };
@@ -201,6 +202,20 @@ pub(super) fn prepare(
     next.state = Some(State::Pending.as_str().to_owned());
     report(&mut next, Standing::Reconciling, Reason::Pending, "the run is being started", seen.subject.generation, now);
     record(next, misspelt(request))
+}
+
+fn missing(workspace: &WorkspaceRef) -> String {
+    let name = &workspace.name;
+    match workspace.kind() {
+        WorkspaceKind::DatabricksWorkspace => format!(
+            "there is no DatabricksWorkspace `{name}` in this namespace; create it, or correct spec.workspaceRef.name (for \
+             one of the whole cluster, set spec.workspaceRef.kind to ClusterDatabricksWorkspace)"
+        ),
+        WorkspaceKind::ClusterDatabricksWorkspace => format!(
+            "there is no ClusterDatabricksWorkspace `{name}`, or this operator serves none (--cluster-workspaces); have \
+             it created, or correct spec.workspaceRef"
+        ),
+    }
 }
 
 /// Fields that nobody knows are sent as they are, since Databricks may know them; a typing error must not go unnoticed.

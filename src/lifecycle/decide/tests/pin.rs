@@ -142,3 +142,62 @@ fn a_deletion_does_not_cancel_at_another_host_and_warns_with_the_run_id() {
     assert!(last.note.contains("run 7"), "{last:?}");
     assert!(world.clock.mono >= crate::lifecycle::fixtures::now(1000).mono + DELETION);
 }
+
+fn not_allowed() -> WorkspaceView {
+    WorkspaceView::NotAllowed { pin: pin(), message: "namespace `ns` is not admitted; have it added".into() }
+}
+
+#[test]
+fn a_namespace_that_is_not_admitted_starts_nothing_and_is_told_the_remedy() {
+    let mut world = World::of_a_job();
+    world.workspace = not_allowed();
+    assert!(world.settles().is_some());
+    assert_eq!(world.reason(), Reason::WorkspaceNotAllowed.as_str());
+    assert!(world.message().contains("have it added"), "{}", world.message());
+    assert_eq!(world.told(), [EventReason::RunWaiting]);
+    world.workspace = WorkspaceView::Ready { pin: pin() };
+    assert!(matches!(world.asks(), Effect::Submit { .. }));
+}
+
+#[test]
+fn a_start_that_was_never_sent_is_not_sent_once_its_namespace_is_not_admitted_any_more() {
+    let mut world = World::of_a_job();
+    world.asks();
+    world.workspace = not_allowed();
+    assert!(world.settles().is_some());
+    assert_eq!(world.reason(), Reason::WorkspaceNotAllowed.as_str());
+}
+
+#[test]
+fn a_start_in_doubt_is_resolved_although_its_namespace_is_not_admitted_any_more() {
+    let mut world = World::of_a_job();
+    world.submits(Err(no_answer()));
+    world.workspace = not_allowed();
+    world.settles();
+    world.passes(Duration::from_secs(10));
+    assert!(matches!(world.asks(), Effect::Submit { .. }), "it may be going on, and this is how it is found");
+}
+
+#[test]
+fn a_run_under_way_is_followed_and_canceled_although_its_namespace_is_not_admitted_any_more() {
+    let mut world = World::live(7);
+    world.workspace = not_allowed();
+    world.polls(run(7).is("RUNNING"));
+    world.settles();
+    assert_eq!(world.state(), "Running");
+    world.edits(|spec| spec.cancel = true);
+    assert!(matches!(world.asks(), Effect::Cancel { .. }));
+}
+
+#[test]
+fn nothing_is_repaired_where_the_namespace_is_not_admitted() {
+    let mut world = World::live(7);
+    world.ends(run(7).ended("TERMINATED", "FAILED"));
+    world.settles();
+    world.workspace = not_allowed();
+    world.repair = Some("again".to_owned());
+    world.settles();
+    let last = world.events.last().unwrap();
+    assert_eq!(last.reason, EventReason::RepairRefused);
+    assert!(last.note.contains("have it added"), "{last:?}");
+}

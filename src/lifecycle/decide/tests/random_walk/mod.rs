@@ -92,6 +92,7 @@ enum View {
     Missing,
     Elsewhere,
     NotReady,
+    NotAllowed,
     Retained,
 }
 
@@ -104,6 +105,7 @@ fn happens() -> impl Strategy<Value = Happens> {
         View::Missing,
         View::Elsewhere,
         View::NotReady,
+        View::NotAllowed,
         View::Retained,
     ]);
     prop_oneof![

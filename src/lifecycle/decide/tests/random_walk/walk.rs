@@ -14,6 +14,7 @@ use crate::databricks::error::Error;
 use crate::databricks::ids::RunId;
 use crate::lifecycle::control::Stage;
 use crate::lifecycle::fixtures::pin;
+use crate::lifecycle::memory::{IntentMemory, RepairMemory};
 use crate::lifecycle::step::{Effect, EventReason, Fetched, Outcome, Step};
 use crate::lifecycle::world::{World, no_answer, not_connected, refused, unavailable};
 use crate::lifecycle::{IdempotencyToken, Memory, Phase, Reading, WorkspaceView, begin, settle};
@@ -167,7 +168,7 @@ impl Walk {
 
     /// The process does its next step; a call fails like this, or succeeds.
     fn step(&mut self, failure: Option<Failure>) {
-        match self.world.decides() {
+        match self.decides() {
             Step::Wait(_) => {}
             Step::Remote(effect) => match failure {
                 Some(failure) => {
@@ -180,8 +181,25 @@ impl Walk {
         }
     }
 
+    /// Decides; where the workspace does not admit the object's namespace, only for what is under way.
+    fn decides(&mut self) -> Step {
+        let step = self.world.decides();
+        let memory = &self.world.memory;
+        let unsent = match &step {
+            Step::Remote(Effect::Submit { .. }) => memory.intent.as_ref().is_none_or(IntentMemory::surely_unsent),
+            Step::Remote(Effect::Repair { .. }) => memory.repair.as_ref().is_none_or(RepairMemory::surely_unsent),
+            _ => false,
+        };
+        assert!(!unsent || !self.is_forbidden(), "{step:?} although the namespace is not admitted");
+        step
+    }
+
+    fn is_forbidden(&self) -> bool {
+        matches!(self.world.workspace, WorkspaceView::NotAllowed { .. })
+    }
+
     fn wants_to_call(&mut self) -> Option<Effect> {
-        match self.world.decides() {
+        match self.decides() {
             Step::Remote(effect) => Some(effect),
             _ => None,
         }
@@ -228,6 +246,8 @@ impl Walk {
             self.moves.insert((from, to));
         }
         assert!(after.serial >= before.serial, "the serial went back: {before:?} {after:?}");
+        let begun = after.serial > before.serial || after.repair.is_some() && before.repair.is_none();
+        assert!(!begun || !self.is_forbidden(), "begun although the namespace is not admitted: {after:?}");
         if let Some(intent) = &after.intent {
             let written = (intent.body.clone(), after.workspace.clone().unwrap());
             let known = self.intents.entry(intent.serial).or_insert_with(|| written.clone());
@@ -425,6 +445,7 @@ fn seen_as(view: View) -> WorkspaceView {
         View::NotReady => {
             WorkspaceView::NotReady { pin: pin(), reason: Reason::Unauthorized, message: "the token is refused".into() }
         }
+        View::NotAllowed => WorkspaceView::NotAllowed { pin: pin(), message: "the namespace is not admitted".into() },
         View::Retained => WorkspaceView::Retained { pin: pin() },
     }
 }

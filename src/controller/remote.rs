@@ -1,0 +1,191 @@
+//! Databricks for real, as runs ask for it: every call goes through the connection of the workspace object that the run's
+//! pin names, and only if that still leads where the run was sent.
+
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::connections::{Connections, Versions};
+use super::ports::{Pace, Place, Remote, reading_of};
+use super::subject::WorkspaceKey;
+use crate::api::status::{Endpoint, WorkspacePin};
+use crate::api::workspace::WorkspaceKind;
+use crate::databricks::client::Client;
+use crate::databricks::error::{ApiError, Error};
+use crate::databricks::ids::{IdempotencyToken as WireToken, JobId, RepairId, RunId};
+use crate::databricks::model::{Run, RunOutput};
+use crate::databricks::settings::JobsApiVersion;
+use crate::databricks::{self, ListRuns};
+use crate::lifecycle::step::{FoundRun, FreshRun, JobMatch, RunTarget};
+use crate::lifecycle::verdict::{Look, look};
+use crate::lifecycle::{IdempotencyToken, Reading, WorkspaceView};
+use crate::poller::{Poller, Read, Runs, Schedule};
+
+/// Pages of `runs/list` that are looked through for a run in doubt: 500 runs.
+const LOOK_UP_PAGES: usize = 20;
+
+/// The client for a call.
+fn pinned(connections: &Connections, namespace: &str, pin: &WorkspacePin) -> Result<(Client, JobsApiVersion), Error> {
+    let key = WorkspaceKey::of_pin(namespace, pin);
+    let client = key.and_then(|key| connections.with_line(&key, pin, |line| line.client.clone()));
+    let elsewhere = || Error::WrongHost(format!("there is no connection to {} any more; nothing was sent", pin.host));
+    Ok((client.ok_or_else(elsewhere)?, version(pin)?))
+}
+
+fn with_poller<T>(connections: &Connections, place: &Place, then: impl FnOnce(&Poller<Place>) -> T) -> Option<T> {
+    let follower = connections.followed().get(place).cloned()?;
+    connections.with_line_of(&follower, |line| then(&line.poller))
+}
+
+fn version(pin: &WorkspacePin) -> Result<JobsApiVersion, Error> {
+    pin.jobs_api_version.parse().map_err(|error: crate::databricks::settings::UnknownJobsApiVersion| {
+        Error::Rejected(ApiError { message: error.to_string(), ..ApiError::default() })
+    })
+}
+
+fn timestamp(time: SystemTime) -> Option<Timestamp> {
+    Timestamp::try_from(time).ok()
+}
+
+/// A workspace's runs, for its poller.
+pub(super) struct Followed {
+    pub(super) client: Client,
+    pub(super) versions: Versions,
+}
+
+impl Runs for Followed {
+    async fn get_run(&self, run: RunId) -> Result<Read, Error> {
+        let version = self.versions.lock().unwrap_or_else(PoisonError::into_inner).get(&run).copied();
+        // A run that is not followed any more: its answer is not looked at either.
+        let answered = self.client.get_run(version.unwrap_or_default(), run).await?;
+        Ok(Read { run: answered.value, server_time: answered.server_time })
+    }
+}
+
+impl Remote for Arc<Connections> {
+    fn workspace(&self, namespace: &str, kind: WorkspaceKind, name: &str) -> WorkspaceView {
+        self.view(&WorkspaceKey::meant_in(namespace, kind, name), namespace)
+    }
+
+    async fn start(
+        &self,
+        namespace: &str,
+        pin: &WorkspacePin,
+        endpoint: Endpoint,
+        body: &str,
+        token: &IdempotencyToken,
+    ) -> Result<Option<RunId>, Error> {
+        let (client, version) = pinned(self, namespace, pin)?;
+        let token = WireToken::new(token.as_str())
+            .map_err(|error| Error::Rejected(ApiError { message: error.to_string(), ..ApiError::default() }))?;
+        let submitted = match endpoint {
+            Endpoint::RunNow => client.run_now(version, body, &token).await?,
+            Endpoint::Submit => client.submit(version, body, &token).await?,
+        };
+        Ok(submitted.run_id)
+    }
+
+    async fn cancel(&self, namespace: &str, pin: &WorkspacePin, run: RunId) -> Result<(), Error> {
+        let (client, version) = pinned(self, namespace, pin)?;
+        client.cancel_run(version, run).await
+    }
+
+    async fn read_run(&self, namespace: &str, pin: &WorkspacePin, run: RunId) -> Result<FreshRun, Error> {
+        let (client, version) = pinned(self, namespace, pin)?;
+        let answered = client.get_run_with_history(version, run).await?;
+        Ok(FreshRun { run: Arc::new(answered.value), server_time: answered.server_time.and_then(timestamp) })
+    }
+
+    async fn repair(
+        &self,
+        namespace: &str,
+        pin: &WorkspacePin,
+        run: RunId,
+        after: Option<RepairId>,
+        body: &str,
+    ) -> Result<RepairId, Error> {
+        let (client, version) = pinned(self, namespace, pin)?;
+        client.repair_run(version, run, after, body).await
+    }
+
+    async fn output(&self, namespace: &str, pin: &WorkspacePin, task: RunId) -> Result<RunOutput, Error> {
+        let (client, version) = pinned(self, namespace, pin)?;
+        client.get_output(version, task).await
+    }
+
+    async fn find_job(&self, namespace: &str, pin: &WorkspacePin, name: &str) -> Result<JobMatch, Error> {
+        let (client, version) = pinned(self, namespace, pin)?;
+        Ok(match client.find_job(version, name).await? {
+            databricks::JobMatch::None => JobMatch::None,
+            databricks::JobMatch::One(JobId(id)) => JobMatch::One(JobId(id)),
+            databricks::JobMatch::Several(count) => JobMatch::Several(count),
+        })
+    }
+
+    async fn find_runs(
+        &self,
+        namespace: &str,
+        pin: &WorkspacePin,
+        target: &RunTarget,
+        since: i64,
+    ) -> Result<Vec<FoundRun>, Error> {
+        let (client, version) = pinned(self, namespace, pin)?;
+        let query = ListRuns {
+            job_id: match target {
+                RunTarget::Job(job) => Some(*job),
+                RunTarget::Name(_) => None,
+            },
+            start_time_from: Some(since),
+            ..ListRuns::default()
+        };
+        let wanted = |run: &Run| match target {
+            RunTarget::Job(_) => true,
+            RunTarget::Name(name) => run.run_name.as_deref() == Some(name),
+        };
+        let found = client.find_runs(version, &query, LOOK_UP_PAGES, wanted).await?;
+        let has_ended = |run: &Run| matches!(look(run.state.as_ref(), run.status.as_ref()), Look::Ended(_));
+        Ok(found.runs.iter().map(|run| FoundRun { run: run.run_id, ended: has_ended(run) }).collect())
+    }
+
+    fn follow(&self, place: &Place, pin: &WorkspacePin, run: RunId, rhythm: Pace) {
+        let (Some(key), Ok(version)) = (WorkspaceKey::of_pin(&place.namespace, pin), version(pin)) else { return };
+        let schedule = Schedule {
+            initial: Duration::from_secs(rhythm.initial_seconds.into()),
+            max: Duration::from_secs(rhythm.max_seconds.into()),
+        };
+        self.with_line(&key, pin, |line| {
+            let mut versions = line.versions.lock().unwrap_or_else(PoisonError::into_inner);
+            versions.insert(run, version);
+            line.poller.watch(place.clone(), run, schedule);
+            let before = self.followed().insert(place.clone(), (key.clone(), run));
+            if let Some((_, other)) = before.filter(|(_, before)| *before != run) {
+                versions.remove(&other);
+            }
+        });
+    }
+
+    fn forget(&self, place: &Place) {
+        let Some(follower) = self.followed().remove(place) else { return };
+        self.with_line_of(&follower, |line| {
+            line.versions.lock().unwrap_or_else(PoisonError::into_inner).remove(&follower.1);
+            line.poller.unwatch(place);
+        });
+    }
+
+    fn poke(&self, place: &Place) {
+        with_poller(self, place, |poller| poller.poke(place));
+    }
+
+    fn reading(&self, place: &Place, run: RunId) -> Option<(Reading, u64)> {
+        let snapshot = with_poller(self, place, |poller| poller.snapshot(place))??;
+        if snapshot.run_id != run {
+            return None;
+        }
+        Some((reading_of(&snapshot), snapshot.version))
+    }
+
+    fn acknowledge(&self, place: &Place, reading: u64) {
+        with_poller(self, place, |poller| poller.acknowledge(place, reading));
+    }
+}
