@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use databricks_run_operator::api::run::RunObject;
 use futures::StreamExt;
 use kube::Api;
-use kube::runtime::watcher::watch_object;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, watch_object, watcher};
 use tokio::task::JoinHandle;
 
 use super::RunView;
 
-/// The versions of one run's object since [`super::Stage::history`] was called.
+/// The versions of one run's object, or of all, since [`super::Stage::history`] or [`super::Stage::history_of_all`] was called.
 pub struct History {
     seen: Arc<Mutex<Vec<RunView>>>,
     watch: JoinHandle<()>,
@@ -25,6 +26,20 @@ impl History {
             while let Some(version) = versions.next().await {
                 // A watch that breaks off is taken up again by itself.
                 if let Ok(Some(object)) = version {
+                    kept.lock().unwrap_or_else(PoisonError::into_inner).push(RunView(object));
+                }
+            }
+        });
+        Self { seen, watch }
+    }
+
+    pub(super) fn of_all(runs: Api<RunObject>) -> Self {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&seen);
+        let watch = tokio::spawn(async move {
+            let mut versions = std::pin::pin!(watcher(runs, watcher::Config::default()).applied_objects());
+            while let Some(version) = versions.next().await {
+                if let Ok(object) = version {
                     kept.lock().unwrap_or_else(PoisonError::into_inner).push(RunView(object));
                 }
             }

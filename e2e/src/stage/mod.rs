@@ -278,6 +278,12 @@ impl Stage {
         History::of(self.runs(), name)
     }
 
+    /// Follows the objects of all runs from now on.
+    #[must_use]
+    pub fn history_of_all(&self) -> History {
+        History::of_all(self.runs())
+    }
+
     /// The object and what the workspace was asked, for messages of failed tests.
     #[must_use]
     pub fn story(&self, run: &RunView) -> String {
