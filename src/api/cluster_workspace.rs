@@ -82,9 +82,11 @@ pub struct ClusterDatabricksWorkspaceSpec {
     pub allowed_namespaces: AllowedNamespaces,
 }
 
+// Atomic: whom it admits is one value with one owner, however it is applied.
 /// Which namespaces are admitted: by name, or by their labels. Either is enough.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct AllowedNamespaces {
     /// Names of namespaces. Example: `[team-a, team-b]`.
     #[serde(skip_serializing_if = "Vec::is_empty")]

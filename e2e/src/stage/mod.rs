@@ -6,6 +6,7 @@
 
 mod ground;
 mod history;
+mod of_the_cluster;
 mod operators;
 
 use std::process::Stdio;
@@ -168,13 +169,18 @@ impl Stage {
         self.try_apply(object).await.expect("the object is accepted")
     }
 
-    /// The same, where it may be refused.
+    /// The same, where it may be refused. An object that names no namespace is put into the stage's, if its kind is in any.
     pub async fn try_apply(&self, object: &Value) -> kube::Result<DynamicObject> {
         let object: DynamicObject = serde_json::from_value(object.clone()).expect("an object");
         let kind = object.types.clone().expect("apiVersion and kind");
         let kind = GroupVersionKind::try_from(&kind).expect("a well-formed apiVersion");
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), &self.namespace, &ApiResource::from_gvk(&kind));
+        let (client, resource) = (self.client.clone(), ApiResource::from_gvk(&kind));
+        let api: Api<DynamicObject> = if kind.kind.starts_with("Cluster") || kind.kind == "Namespace" {
+            Api::all_with(client, &resource)
+        } else {
+            let namespace = object.namespace().unwrap_or_else(|| self.namespace.to_string());
+            Api::namespaced_with(client, &namespace, &resource)
+        };
         api.patch(&object.name_any(), &PatchParams::apply("test").force(), &Patch::Apply(&object)).await
     }
 

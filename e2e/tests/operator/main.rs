@@ -27,6 +27,7 @@ mod ttl;
 mod undecodable;
 mod verdict;
 mod waiting;
+mod workspaces;
 mod writes;
 
 use serde_json::{Value, json};

@@ -12,6 +12,9 @@ pub(super) const ACCOUNT: &str = "databricks-run-operator";
 /// The served namespaces, as the files call them.
 const SERVED: [&str; 2] = ["team-a", "team-b"];
 
+/// The namespace that there is in every cluster.
+const OF_EVERY_CLUSTER: &str = "default";
+
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/rbac");
 
 /// What `kubectl apply -k` would apply for a folder of `config/rbac/`.
@@ -37,6 +40,7 @@ pub(super) fn read(manifest: &str) -> Result<Vec<Value>, Error> {
 pub(super) fn placed(objects: &[Value], home: &str, served: &[&str]) -> Vec<Value> {
     let place = |name: &str| match SERVED.iter().position(|it| *it == name) {
         Some(index) => served.get(index).map(|&name| name.to_owned()),
+        None if name == OF_EVERY_CLUSTER => Some(name.to_owned()),
         None => Some(home.to_owned()),
     };
     let mut all = Vec::new();

@@ -38,7 +38,7 @@ const GROUP: &str = "dbrun.dev";
 const EVENTS: &str = "events.k8s.io";
 
 /// Group, resource and verb of every right of the operator, and what becomes of it.
-pub(super) const TABLE: [Row; 12] = [
+pub(super) const TABLE: [Row; 17] = [
     row(
         [GROUP, "databricksruns", "get"],
         "Reads an object afresh before a start is repeated, and after a conflict.",
@@ -94,6 +94,31 @@ pub(super) const TABLE: [Row; 12] = [
         Thing::WorkspaceReady,
     ),
     row(
+        [GROUP, "clusterdatabricksworkspaces", "list"],
+        "Learns of the workspaces of the whole cluster.",
+        "Nothing begins.",
+        Thing::Finished,
+    ),
+    row(
+        [GROUP, "clusterdatabricksworkspaces", "watch"],
+        "Learns of new ones, of edits and of whom they admit.",
+        "Runs of a new one wait, as if it were not there.",
+        Thing::Finished,
+    ),
+    row(
+        [GROUP, "clusterdatabricksworkspaces/status", "patch"],
+        "Says whether one can be used, and why not.",
+        "`Ready` of one is never said; runs go on.",
+        Thing::WorkspaceReady,
+    ),
+    row(["", "namespaces", "list"], "Learns of the labels of namespaces.", "Nothing begins.", Thing::Finished),
+    row(
+        ["", "namespaces", "watch"],
+        "Learns of labels that change.",
+        "A namespace that gets the label it needs is not admitted.",
+        Thing::Finished,
+    ),
+    row(
         ["", "secrets", "get"],
         "Reads the credential that a workspace names, in the workspace's own namespace.",
         "The workspace is not ready (`CredentialsUnusable`), and its runs wait.",
@@ -119,10 +144,19 @@ impl Row {
         Right::new(group, resource, verb)
     }
 
+    /// Whether it is for workspaces of the whole cluster.
+    pub(super) fn is_for_cluster_workspaces(&self) -> bool {
+        self.right[1].starts_with("cluster") || self.right[1] == "namespaces"
+    }
+
     /// As it stands in the documentation, with the roles that hold it.
     fn line(&self, of_clusters: &BTreeSet<Right>) -> String {
         let [group, resource, verb] = self.right;
-        let role = if of_clusters.contains(&self.right()) { "own kinds" } else { "served namespace" };
+        let role = match of_clusters.contains(&self.right()) {
+            _ if self.is_for_cluster_workspaces() => "cluster workspaces",
+            true => "own kinds",
+            false => "served namespace",
+        };
         let group = if group.is_empty() { String::new() } else { format!("`{group}`") };
         format!("| {group} | `{resource}` | `{verb}` | {role} | {} | {} |", self.use_, self.without)
     }
@@ -142,9 +176,16 @@ fn named<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
 async fn every_right_of_every_mode_stands_in_the_table_and_no_others() {
     let known: BTreeSet<Right> = TABLE.iter().map(Row::right).collect();
     assert_eq!(known.len(), TABLE.len(), "a right stands there twice");
-    for mode in Mode::ALL {
-        assert_eq!(rights_in(&of_mode(mode).await), known, "{mode:?}");
+    let (of_cluster, others): (Vec<&Row>, Vec<&Row>) = TABLE.iter().partition(|row| row.is_for_cluster_workspaces());
+    for mode in [Mode::ClusterWide, Mode::Namespaced] {
+        let objects = of_mode(mode).await;
+        assert_eq!(rights_in(&objects), known, "{mode:?}");
+        let role = named(&objects, "ClusterRole", "databricks-run-operator-cluster-workspaces");
+        let expected: BTreeSet<Right> = of_cluster.iter().map(|row| row.right()).collect();
+        assert_eq!(rights_in(std::slice::from_ref(role)), expected, "{mode:?}");
     }
+    let others: BTreeSet<Right> = others.into_iter().map(Row::right).collect();
+    assert_eq!(rights_in(&of_mode(Mode::WithoutClusterRights).await), others);
 }
 
 #[tokio::test]
