@@ -5,6 +5,7 @@
 
 mod document;
 mod each_kind;
+mod own_token;
 mod refusals;
 mod renewal;
 

@@ -68,7 +68,8 @@ async fn renewals_are_not_seen(kind: Kind, runs: usize) {
     let took = began.elapsed();
 
     assert_nothing_was_in_the_way(&history);
-    let refused: Vec<_> = databricks.requests().into_iter().filter(|entry| entry.status.is_some_and(|status| status != 200)).collect();
+    let refused: Vec<_> =
+        databricks.requests().into_iter().filter(|entry| entry.status.is_some_and(|status| status != 200)).collect();
     assert!(refused.is_empty(), "{refused:#?}");
     // Each request for a token comes at the earliest when the token before it is due for renewal.
     let asked = databricks.token_requests() + world.login.token_requests();
