@@ -5,16 +5,22 @@ use e2e::stage::{Operator, Stage};
 use e2e::wait::eventually;
 use serde_json::json;
 
-use super::{PROBE, probe};
+use super::{PROBE, on_a_workspace_of_the_cluster, probe};
 use crate::run_now;
 
 async fn each_right_is_used_and_no_other_is_asked_for(mode: Mode, prefix: &str) {
     let stage = Stage::in_mode(mode, prefix).await;
-    let operator = stage.operator().await;
+    let of_cluster = mode != Mode::WithoutClusterRights;
+    let operator = if of_cluster { stage.operator_of_the_cluster().await } else { stage.operator().await };
     stage.apply(&probe(&stage)).await;
     stage.workspace_ready("True", "WorkspaceReady").await;
     stage.event(PROBE, "RunSucceeded").await;
     stage.gone(PROBE).await;
+    if of_cluster {
+        on_a_workspace_of_the_cluster(&stage).await;
+        stage.cluster_workspace_ready("True", "WorkspaceReady").await;
+        stage.gone(PROBE).await;
+    }
     // A watch is recorded when it ends.
     operator.stop();
     let all = stage.rights.all();
@@ -25,7 +31,7 @@ async fn each_right_is_used_and_no_other_is_asked_for(mode: Mode, prefix: &str) 
     })
     .await;
     assert!(stage.rights.refused().unwrap().is_empty(), "{:#?}", stage.rights.refused());
-    stage.assert_started_once_each(1);
+    stage.assert_started_once_each(if of_cluster { 2 } else { 1 });
 }
 
 #[tokio::test]

@@ -1,12 +1,12 @@
 //! Each right is taken away in turn, and what it is for does not come to pass until it is given back.
 
-use e2e::cluster::rights::Right;
+use e2e::cluster::rights::{Mode, Right};
 use e2e::stage::{Operator, Stage};
 use e2e::wait::eventually;
 use futures::future::join_all;
 
 use super::table::{Row, TABLE, Thing};
-use super::{PROBE, probe};
+use super::{PROBE, on_a_workspace_of_the_cluster, probe};
 
 /// How often this was refused.
 fn refusals(stage: &Stage, right: &Right) -> usize {
@@ -79,20 +79,58 @@ async fn comes_to_pass(stage: &Stage, right: &Right, thing: Thing) {
 
 #[tokio::test]
 async fn whichever_right_is_withheld_something_does_not_come_to_pass_until_it_is_given_back() {
-    let stages = join_all(TABLE.iter().map(without)).await;
+    let rows: Vec<&Row> = TABLE.iter().filter(|row| !row.is_for_cluster_workspaces()).collect();
+    let stages = join_all(rows.iter().map(|row| without(row))).await;
     // The whole life of a run with all rights is the time in which nothing may happen to the others.
     let other = Stage::bare("not-withheld").await;
     let _operator = other.operator().await;
     set(&other).await;
     other.event(PROBE, "TTLExpired").await;
     other.gone(PROBE).await;
-    for (row, (stage, _)) in TABLE.iter().zip(&stages) {
+    for (row, (stage, _)) in rows.iter().zip(&stages) {
         assert!(!has_come_to_pass(stage, row.thing).await, "without \"{}\": {:?}", row.right(), row.thing);
     }
-    join_all(TABLE.iter().zip(&stages).map(async |(row, (stage, _))| {
+    join_all(rows.iter().zip(&stages).map(async |(row, (stage, _))| {
         stage.rights.give_back().await.unwrap();
         comes_to_pass(stage, &row.right(), row.thing).await;
         stage.assert_started_once_each(if row.thing == Thing::Told { 2 } else { 1 });
     }))
     .await;
+}
+
+/// Whether what the run on the workspace of the cluster needs, or what is said of the workspace, has come to pass.
+async fn of_the_cluster_has_come_to_pass(stage: &Stage, thing: Thing) -> bool {
+    if thing != Thing::WorkspaceReady {
+        return has_come_to_pass(stage, thing).await;
+    }
+    let workspace = stage.cluster_workspaces().get(e2e::stage::WORKSPACE).await.unwrap();
+    let conditions = workspace.status.map(|status| status.conditions).unwrap_or_default();
+    conditions.iter().any(|it| it.type_ == "Ready" && it.status == "True")
+}
+
+/// One after the other: each needs a control plane to itself, and the same one serves them all.
+#[tokio::test]
+async fn whichever_right_on_what_the_whole_cluster_has_is_withheld_something_does_not_come_to_pass_until_it_is_given_back()
+ {
+    for row in TABLE.iter().filter(|row| row.is_for_cluster_workspaces()) {
+        let right = row.right();
+        let stage = Stage::in_mode(Mode::ClusterWide, "withheld-everywhere").await;
+        stage.expect_refusals();
+        stage.rights.withhold(&right).await.unwrap();
+        let _operator = stage.operator_of_the_cluster().await;
+        let mut before = 0;
+        if right.verb == "list" || right.verb == "watch" {
+            refused_again(&stage, &right, 0).await;
+            before = refusals(&stage, &right);
+        }
+        on_a_workspace_of_the_cluster(&stage).await;
+        refused_again(&stage, &right, before).await;
+        assert!(!of_the_cluster_has_come_to_pass(&stage, row.thing).await, "without \"{right}\": {:?}", row.thing);
+        stage.rights.give_back().await.unwrap();
+        eventually(&format!("{:?}, with \"{right}\"", row.thing), async || {
+            let done = of_the_cluster_has_come_to_pass(&stage, row.thing).await;
+            done.then_some(()).ok_or_else(|| "not yet".to_owned())
+        })
+        .await;
+    }
 }
