@@ -24,9 +24,11 @@ async fn namespace() -> (&'static Cluster, TestNamespace) {
 
 async fn objects<K: Resource<DynamicType = ()>>(cluster: &Cluster, namespace: &str) -> Api<DynamicObject> {
     let resource = ApiResource::erase::<K>(&());
-    match K::plural(&()).starts_with("cluster") {
-        true => Api::all_with(cluster.client().await.unwrap(), &resource),
-        false => Api::namespaced_with(cluster.client().await.unwrap(), namespace, &resource),
+    let client = cluster.client().await.unwrap();
+    if K::plural(&()).starts_with("cluster") {
+        Api::all_with(client, &resource)
+    } else {
+        Api::namespaced_with(client, namespace, &resource)
     }
 }
 

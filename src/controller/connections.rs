@@ -182,15 +182,10 @@ impl Connections {
     /// The workspace object as runs of a namespace see it.
     pub(super) fn view(&self, key: &WorkspaceKey, namespace: &str) -> WorkspaceView {
         let map = self.map();
-        let connection = match map.get(key) {
-            Some(connection) => connection,
+        let Some(connection) = map.get(key) else {
             // One that is there, although nobody has looked at it yet.
-            None => {
-                return match self.known.pin(key) {
-                    Some(pin) => self.admitted(key, namespace, WorkspaceView::Unchecked { pin }),
-                    None => WorkspaceView::Missing,
-                };
-            }
+            let unchecked = self.known.pin(key).map(|pin| WorkspaceView::Unchecked { pin });
+            return unchecked.map_or(WorkspaceView::Missing, |view| self.admitted(key, namespace, view));
         };
         let pin = connection.pin.clone();
         let view = match (&connection.usable, connection.gone) {

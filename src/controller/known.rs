@@ -116,11 +116,13 @@ pub(super) mod tests {
         writer.apply_watcher_event(&watcher::Event::Apply(serde_json::from_value(object.clone()).unwrap()));
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "reads better where it is called")]
     fn namespace(labels: Value) -> Value {
         let metadata = json!({"name": "team", "labels": labels});
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "reads better where it is called")]
     fn shared(allowed: Value) -> Value {
         let spec = json!({"host": "https://workspace.test/", "auth": {"pat": {"secretRef": {"name": "a", "key": "b"}}}, "allowedNamespaces": allowed});
         json!({"metadata": {"name": "shared"}, "spec": spec})

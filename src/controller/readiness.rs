@@ -5,6 +5,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use crate::api::conditions::{READY, RECONCILING, Reason, STALLED, set_condition};
 use crate::api::workspace::DatabricksWorkspaceStatus;
+use crate::databricks::Principal;
 use crate::databricks::error::{CredentialsError, Error};
 use crate::lifecycle::Severity;
 
@@ -91,8 +92,8 @@ pub(super) struct Finding<'a> {
     pub(super) generation: i64,
     /// The way of `spec.auth`.
     pub(super) auth: Option<&'a str>,
-    /// Who the credential belongs to, where Databricks told it.
-    pub(super) principal: Option<&'a str>,
+    /// Who the credential belongs to.
+    pub(super) principal: Principal,
     /// That it can be used, in words, or why not.
     pub(super) outcome: &'a Result<String, Obstacle>,
 }
@@ -131,8 +132,10 @@ pub(super) fn tell(
     status.conditions.retain(|condition| !gone(&condition.type_));
     status.observed_generation = Some(finding.generation);
     status.auth_kind = finding.auth.map(str::to_owned);
-    if finding.principal.is_some() {
-        status.principal = finding.principal.map(str::to_owned);
+    match &finding.principal {
+        Principal::Named(name) => status.principal = Some(name.clone()),
+        Principal::Untold => status.principal = None,
+        Principal::NotAsked => {}
     }
     let severity = if ready == "True" { Severity::Normal } else { Severity::Warning };
     let news = is_news.then(|| News { severity, reason, note: message.clone() });
@@ -163,9 +166,7 @@ mod tests {
         Error::Credentials(CredentialsError::NotFound("Secret `db` is not there".to_owned()))
     }
 
-    fn ready() -> Result<String, Obstacle> {
-        Ok("a token could be had".to_owned())
-    }
+    const READY_NOW: &str = "a token could be had";
 
     /// Tells one finding after the other; the status after each, and whether it was news.
     fn story(outcomes: impl IntoIterator<Item = Result<(), Error>>) -> Vec<(DatabricksWorkspaceStatus, Option<News>)> {
@@ -173,10 +174,11 @@ mod tests {
         let mut status = None;
         for (second, outcome) in (10..).zip(outcomes) {
             let outcome = match outcome {
-                Ok(()) => ready(),
+                Ok(()) => Ok(READY_NOW.to_owned()),
                 Err(error) => Err(Obstacle::of(&error).in_the_same_outage(told_obstacle(status.as_ref()))),
             };
-            let finding = Finding { generation: 1, auth: Some("pat"), principal: None, outcome: &outcome };
+            let finding =
+                Finding { generation: 1, auth: Some("pat"), principal: Principal::NotAsked, outcome: &outcome };
             let (next, news) = tell(status.as_ref(), &finding, Timestamp::from_second(second).unwrap());
             status = Some(next.clone());
             told.push((next, news));
@@ -206,18 +208,23 @@ mod tests {
     #[test]
     fn what_passes_is_reconciling_and_what_only_a_person_can_mend_is_stalled() {
         let outcome = Err(Obstacle::stands(Reason::HostNotAllowed, "not allowed"));
-        let finding = Finding { generation: 1, auth: None, principal: None, outcome: &outcome };
+        let finding = Finding { generation: 1, auth: None, principal: Principal::NotAsked, outcome: &outcome };
         let (stalled, _) = tell(None, &finding, Timestamp::from_second(1).unwrap());
         let kinds = |status: &DatabricksWorkspaceStatus| {
             status.conditions.iter().map(|condition| condition.type_.clone()).collect::<Vec<_>>()
         };
         assert_eq!(kinds(&stalled), [READY, STALLED]);
         let outcome = Err(Obstacle::of(&no_secret()));
-        let finding = Finding { generation: 1, auth: None, principal: None, outcome: &outcome };
+        let finding = Finding { generation: 1, auth: None, principal: Principal::NotAsked, outcome: &outcome };
         let (waiting, _) = tell(Some(&stalled), &finding, Timestamp::from_second(2).unwrap());
         assert_eq!(kinds(&waiting), [READY, RECONCILING]);
-        let outcome = ready();
-        let finding = Finding { generation: 1, auth: Some("pat"), principal: Some("me"), outcome: &outcome };
+        let outcome = Ok(READY_NOW.to_owned());
+        let finding = Finding {
+            generation: 1,
+            auth: Some("pat"),
+            principal: Principal::Named("me".to_owned()),
+            outcome: &outcome,
+        };
         let (well, _) = tell(Some(&waiting), &finding, Timestamp::from_second(3).unwrap());
         assert_eq!(kinds(&well), [READY]);
         assert_eq!((well.auth_kind.as_deref(), well.principal.as_deref()), (Some("pat"), Some("me")));

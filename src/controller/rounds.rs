@@ -183,6 +183,7 @@ mod tests {
     use super::super::known::tests::store;
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "reads better where it is called")]
     fn run(namespace: &str, name: &str, workspace: Value, status: Value) -> Value {
         let metadata = json!({"namespace": namespace, "name": name, "uid": format!("{namespace}/{name}")});
         json!({"metadata": metadata, "spec": {"workspaceRef": workspace}, "status": status})

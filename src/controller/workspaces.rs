@@ -21,14 +21,17 @@ use crate::api::conditions::Reason;
 use crate::api::status::WorkspacePin;
 use crate::api::workspace::{DatabricksWorkspaceSpec, DatabricksWorkspaceStatus};
 use crate::api::workspace_auth::AuthWay;
-use crate::databricks::client::Client;
+use crate::databricks::Principal;
+use crate::databricks::client::{Client, InvalidSettings};
 use crate::databricks::error::Error;
-use crate::databricks::host_policy::HostPolicy;
+use crate::databricks::health::Health;
+use crate::databricks::host::Host;
 use crate::databricks::limiters::Limiters;
+use crate::databricks::network::Network;
 use crate::databricks::observer::Observer;
 use crate::databricks::settings::{JobsApiVersion, Settings};
 use crate::lifecycle::Severity;
-use crate::poller::Health;
+use crate::poller;
 
 /// A workspace that can be used is checked again after this time.
 const RECHECK: Duration = Duration::from_mins(5);
@@ -47,7 +50,8 @@ pub(super) struct Workspaces {
     pub(super) kubernetes: Kubernetes,
     pub(super) connections: Arc<Connections>,
     pub(super) limiters: Arc<Limiters>,
-    pub(super) hosts: Arc<HostPolicy>,
+    pub(super) network: Network,
+    pub(super) entra_login: Option<Host>,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) submit_timeout: Duration,
     /// What the cluster's own workspaces may use.
@@ -62,8 +66,8 @@ pub(super) struct Workspaces {
 
 /// What a check has shown.
 enum Checked {
-    /// The workspace can be used; in words.
-    Usable(String),
+    /// The workspace can be used; in words, and by whom.
+    Usable(String, Principal),
     /// Nothing: our own rate limit asks to come back after this time.
     NotNow(Duration),
 }
@@ -82,9 +86,13 @@ impl Workspaces {
             }
         };
         let known = self.connections.usable(key);
+        let mut principal = Principal::NotAsked;
         let outcome = match outcome {
             Ok(Checked::NotNow(wait)) => return Ok(wait.max(Duration::from_secs(1))),
-            Ok(Checked::Usable(message)) => Ok(message),
+            Ok(Checked::Usable(message, named)) => {
+                principal = named;
+                Ok(message)
+            }
             Err(obstacle) if known == Some(Usable::Yes) && self.is_hiccup(key, &obstacle) => {
                 return Ok(BETWEEN_FAILURES);
             }
@@ -102,7 +110,7 @@ impl Workspaces {
             (None, _) | (Some(Usable::Yes), Usable::No(..)) => {}
             (Some(_), _) => (self.changed)(key),
         }
-        self.report::<K>(&subject, &outcome).await?;
+        self.report::<K>(&subject, principal, &outcome).await?;
         Ok(match outcome {
             Ok(_) => RECHECK,
             Err(_) => RETRY.mul_f64(1.0 + rand::random::<f64>() / 2.0),
@@ -113,8 +121,8 @@ impl Workspaces {
     fn is_hiccup(&self, key: &WorkspaceKey, obstacle: &Obstacle) -> bool {
         match obstacle.nature {
             Nature::Busy => true,
-            Nature::Outage => self.connections.failed(key) < FAILURES,
-            Nature::Waits | Nature::Stands => false,
+            Nature::Fails => self.connections.failed(key) < FAILURES,
+            Nature::Outage | Nature::Waits | Nature::Stands => false,
         }
     }
 
@@ -141,7 +149,7 @@ impl Workspaces {
                  are; start it with --operator-namespace",
             ));
         };
-        let settings = match self.settings(key.kind(), spec, &secrets).await {
+        let settings = match self.settings(key, spec, &secrets).await {
             Ok(settings) => settings,
             Err(obstacle) => {
                 // What passes takes no line away from runs that are under way: a namespace that is being deleted may
@@ -162,10 +170,15 @@ impl Workspaces {
         match client.check(version).await {
             Ok(_) => {
                 let kind = client.settings().auth.kind();
-                Ok(Checked::Usable(format!("a token could be had ({kind}) and {} answers", spec.host)))
+                let message = format!("a token could be had ({kind}) and {} answers", spec.host);
+                Ok(Checked::Usable(message, client.principal().await))
             }
-            Err(Error::NotNow(wait)) => Ok(Checked::NotNow(wait)),
-            Err(error) => Err(Obstacle::of(&error)),
+            Err(error) => match (&*client.health().borrow(), error) {
+                // All calls together know better than this one, and say the same from the begin to the end.
+                (Health::Outage { error, .. }, _) => Err(Obstacle::of(error).for_certain()),
+                (Health::Answering, Error::NotNow(wait)) => Ok(Checked::NotNow(wait)),
+                (Health::Answering, error) => Err(Obstacle::of(&error)),
+            },
         }
     }
 
@@ -178,25 +191,43 @@ impl Workspaces {
         made_of: MadeOf,
     ) -> Result<Client, Obstacle> {
         let limiter = self.limiters.for_host(&settings.host);
-        let client = Client::new(settings, Arc::new(secrets), limiter, Arc::clone(&self.observer))
-            .map_err(|error| Obstacle::stands(Reason::CredentialsUnusable, error.to_string()));
+        let client = Client::new(settings, Arc::new(secrets), limiter, Arc::clone(&self.observer)).map_err(|error| {
+            let reason = match error {
+                InvalidSettings::HostNotAllowed(_) => Reason::HostNotAllowed,
+                _ => Reason::CredentialsUnusable,
+            };
+            Obstacle::stands(reason, error.to_string())
+        });
         let client = client.inspect_err(|_| self.connections.refuse(key, pin.clone()))?;
-        let health = self.connections.connect(key, pin, client.clone(), made_of);
-        self.watch_health(health, key.clone());
+        let refusals = self.connections.connect(key, pin, client.clone(), made_of);
+        self.watch_health(client.health(), refusals, key.clone());
         Ok(client)
     }
 
-    /// Has the workspace checked whenever its poller begins or ceases to fail, for as long as this connection lives.
-    fn watch_health(&self, mut health: watch::Receiver<Health>, who: WorkspaceKey) {
+    /// Has the workspace checked whenever an outage begins or ends, and whenever its poller begins or ceases to be refused,
+    /// for as long as this connection lives.
+    fn watch_health(
+        &self,
+        mut health: watch::Receiver<Health>,
+        mut refusals: watch::Receiver<poller::Health>,
+        who: WorkspaceKey,
+    ) {
         let look_again = self.look_again.clone();
         tokio::spawn(async move {
-            let mut failing = false;
-            while health.changed().await.is_ok() {
-                let fails = matches!(*health.borrow_and_update(), Health::Failing { .. });
-                if (fails || failing) && look_again.send(who.clone()).await.is_err() {
+            let mut refused = false;
+            loop {
+                let look = tokio::select! {
+                    Ok(()) = health.changed() => true,
+                    Ok(()) = refusals.changed() => {
+                        let is_refused = matches!(*refusals.borrow_and_update(), poller::Health::Failing { .. });
+                        let was_refused = std::mem::replace(&mut refused, is_refused);
+                        is_refused || was_refused
+                    }
+                    else => return,
+                };
+                if look && look_again.send(who.clone()).await.is_err() {
                     return;
                 }
-                failing = fails;
             }
         });
     }
@@ -205,10 +236,11 @@ impl Workspaces {
     async fn report<K: Workspace>(
         &self,
         subject: &Subject,
+        principal: Principal,
         outcome: &Result<String, Obstacle>,
     ) -> Result<(), StoreError> {
         let way = subject.spec.as_ref().ok().and_then(|spec| spec.auth.way()).map(AuthWay::name);
-        let finding = Finding { generation: subject.generation, auth: way, principal: None, outcome };
+        let finding = Finding { generation: subject.generation, auth: way, principal, outcome };
         let (status, news) = tell(subject.status.as_ref(), &finding, Timestamp::now());
         if subject.status.as_ref() == Some(&status) {
             return Ok(());

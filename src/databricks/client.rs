@@ -3,12 +3,14 @@
 
 use std::fmt::Display;
 use std::hash::Hash;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use reqwest::header::HeaderValue;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::Instant;
 
+use super::calls::Known;
 use super::clock::Clock;
 use super::credentials::{Credentials, KeptSecrets};
 use super::error::Error;
@@ -39,6 +41,7 @@ struct Inner {
     limiter: Arc<Limiter>,
     gate: Gate,
     large_answers: Semaphore,
+    principal: Mutex<Known>,
     observer: Arc<dyn Observer>,
 }
 
@@ -65,6 +68,7 @@ impl Client {
             limiter,
             gate: Gate::new(clock),
             large_answers: Semaphore::new(LARGE_ANSWERS),
+            principal: Mutex::default(),
             observer,
         })))
     }
@@ -115,6 +119,39 @@ impl Client {
 
     pub(super) fn submit_deadline(&self) -> Deadline {
         Deadline::after(self.0.settings.submit_timeout)
+    }
+
+    /// The token as a header.
+    pub(super) async fn authorization(&self, deadline: Deadline) -> Result<HeaderValue, Error> {
+        Ok(self.0.tokens.get(deadline).await?.authorization())
+    }
+
+    pub(super) fn known_principal(&self) -> MutexGuard<'_, Known> {
+        self.0.principal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks for something beside the Jobs API, within the rate of all. Whatever the answer, neither the token nor the
+    /// workspace is any the worse for it.
+    pub(super) async fn get_beside_jobs(
+        &self,
+        operation: Operation,
+        path: &str,
+        authorization: HeaderValue,
+        deadline: Deadline,
+    ) -> Result<Answer, Error> {
+        self.0.gate.may_pass(Lane::Poll)?;
+        self.0.limiter.ask(Lane::Poll, (Arc::as_ptr(&self.0) as usize, operation))?;
+        let http = HttpRequest {
+            operation,
+            method: Method::Get,
+            path: path.to_owned(),
+            query: &[],
+            authorization: Some(authorization),
+            form_secrets: &[],
+            body_cap: NORMAL_BODY,
+            run: None,
+        };
+        self.0.transport.exchange(http, deadline, Some(&self.0.limiter), &*self.0.observer).await
     }
 
     /// Sends a request with the token. A 401 was surely not executed, so that one case is repeated, with a fresh token.

@@ -37,4 +37,4 @@ pub mod settings;
 mod tokens;
 mod transport;
 
-pub use calls::{Answered, Checked, FoundRuns, JobMatch, ListRuns, RunsPage, Submitted};
+pub use calls::{Answered, Checked, FoundRuns, JobMatch, ListRuns, Principal, RunsPage, Submitted};

@@ -21,6 +21,8 @@ pub enum Operation {
     ListRuns,
     /// `jobs/list`
     ListJobs,
+    /// `preview/scim/v2/Me`: who the credential belongs to
+    Me,
     /// The token endpoint, the workspace's or Microsoft Entra's
     Token,
     /// `oidc/.well-known/oauth-authorization-server`: where the workspace's token endpoint is
@@ -29,7 +31,7 @@ pub enum Operation {
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::RunNow,
         Self::Submit,
         Self::GetRun,
@@ -38,6 +40,7 @@ impl Operation {
         Self::RepairRun,
         Self::ListRuns,
         Self::ListJobs,
+        Self::Me,
         Self::Token,
         Self::Discovery,
     ];
@@ -54,6 +57,7 @@ impl Operation {
             Self::RepairRun => "repair-run",
             Self::ListRuns => "list-runs",
             Self::ListJobs => "list-jobs",
+            Self::Me => "me",
             Self::Token => "token",
             Self::Discovery => "discovery",
         }

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use databricks_run_operator::databricks::Principal;
 use databricks_run_operator::databricks::error::{Error, Executed};
 use databricks_run_operator::databricks::settings::{AssertionSource, Auth, Settings};
 use e2e::workspace::{Fault, Kind, OWNER, Operation};
@@ -196,4 +197,38 @@ async fn no_secret_no_assertion_and_no_token_shows_in_a_log_of_any_level() {
     assert!(text.contains("no success"), "nothing was logged");
     let marked: Vec<_> = text.lines().filter(|line| line.contains("m4rk")).collect();
     assert!(marked.is_empty(), "{marked:#?}");
+}
+
+#[tokio::test]
+async fn whose_a_token_is_is_asked_once_for_each_and_does_no_harm_where_it_is_not_told() {
+    let bench = Bench::new();
+    let client = bench.client(bench.oauth());
+    let principal = bench.workspace.client().0.to_owned();
+    for _ in 0..3 {
+        assert_eq!(client.principal().await, Principal::Named(principal.clone()));
+    }
+    assert_eq!(bench.workspace.count(Operation::Me), 1);
+    bench.workspace.revoke_tokens_of(&principal);
+    client.check(V).await.unwrap();
+    assert_eq!(client.principal().await, Principal::Named(principal.clone()));
+    assert_eq!(bench.workspace.count(Operation::Me), 2, "another token may be another's");
+
+    bench.workspace.revoke_tokens_of(&principal);
+    client.check(V).await.unwrap();
+    bench.workspace.fault(Fault::on(Operation::Me, Kind::error(403, "PERMISSION_DENIED", "no")));
+    for _ in 0..3 {
+        assert_eq!(client.principal().await, Principal::Untold);
+    }
+    assert_eq!(bench.workspace.count(Operation::Me), 3);
+    let tokens = bench.workspace.token_requests();
+    client.check(V).await.unwrap();
+    assert_eq!(bench.workspace.token_requests(), tokens, "the token is as good as before");
+
+    bench.workspace.revoke_tokens_of(&principal);
+    client.check(V).await.unwrap();
+    bench.workspace.clear_faults();
+    bench.workspace.fault(Fault::on(Operation::Me, Kind::unavailable()));
+    assert_eq!(client.principal().await, Principal::NotAsked);
+    bench.workspace.clear_faults();
+    assert_eq!(client.principal().await, Principal::Named(principal));
 }

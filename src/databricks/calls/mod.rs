@@ -7,6 +7,7 @@ mod find_job;
 mod get_output;
 mod get_run;
 mod list_runs;
+mod principal;
 mod repair_run;
 mod start;
 
@@ -18,6 +19,8 @@ use super::model::Run;
 pub use check::Checked;
 pub use find_job::JobMatch;
 pub use list_runs::{FoundRuns, ListRuns};
+pub(super) use principal::Known;
+pub use principal::Principal;
 
 /// An answer and when it was given, by Databricks' own clock: run times must never be compared with ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
