@@ -1,4 +1,4 @@
-//! Which hosts a credential may be sent to at all. The administrator's list, not the workspace object's author, decides;
+//! Which hosts a credential may be sent to at all. The administrator's list decides, not the workspace object's author;
 //! a name that is on it must lead to a permitted address as well (`address_policy`), on every connection (`resolver`).
 //!
 //! A domain on the list allows everything below it. Names of the cluster or the local network and addresses are never
@@ -55,13 +55,14 @@ pub struct InvalidEntry {
 pub enum NotAllowed {
     /// The host is not on the list.
     #[error(
-        "the operator's administrator does not allow the host {0}; correct spec.host, or have it allowed (--allowed-host)"
+        "the operator's administrator does not allow the host {0}; correct spec.host, or have it allowed \
+         (--allowed-host)"
     )]
     Host(String),
     /// The host is, but none of the addresses it leads to.
     #[error(
-        "the host {host} leads to {address}, {what}, where no credential is sent; correct spec.host or the name server, \
-         or have the operator's administrator allow it (--allowed-address)"
+        "the host {host} leads to {address}, {what}, where no credential is sent; correct spec.host or the name \
+         server, or have the operator's administrator allow it, as for a Private Link (--allowed-address)"
     )]
     Address {
         /// The host.

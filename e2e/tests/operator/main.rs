@@ -13,6 +13,7 @@ mod exactly_once;
 mod kubectl;
 mod order;
 mod outage;
+mod outage_at_scale;
 mod repairs;
 mod replacement;
 mod requests;
