@@ -1,6 +1,6 @@
-//! Which addresses a connection may go to: public ones, and those the administrator names. What lies within a cluster or
-//! a machine (its own services, the cloud's metadata service with the node's credentials) is never reached because a
-//! tenant's workspace object, or a name server he controls, points there.
+//! Which addresses a connection may go to: public ones, and those the administrator names. What lies within a cluster
+//! or a machine (its own services, the cloud's metadata service with the node's credentials) is never reached because
+//! a tenant's workspace object, or a name server he controls, points there.
 //!
 //! Pure. The ranges are those of IANA's special-purpose registries (RFC 6890 and what was added later); an address that
 //! carries another one is judged by what it carries. Names are `host_policy`'s affair.

@@ -1,8 +1,8 @@
-//! Bounds on what an answer may hold. A body is bounded already, but a few bytes of it can become a hundred times as many
-//! in memory, and what is kept of a run is kept as long as the run lives, thousands of runs at a time.
+//! Bounds on what an answer may hold. A body is bounded already, but a few bytes of it can become a hundred times as
+//! many in memory, and what is kept of a run is kept as long as the run lives, thousands of runs at a time.
 //!
-//! (How deep JSON may go needs no bound here: what is not read is passed over without recursion, what is read has a form,
-//! and an error of any form is read down to `serde_json`'s 128 levels.)
+//! (How deep JSON may go needs no bound here: what is not read is passed over without recursion, what is read has a
+//! form, and an error of any form is read down to `serde_json`'s 128 levels.)
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer};
 const TEXT: usize = 4096;
 /// Bytes that are kept of a word nobody knows: a state or a code of tomorrow.
 const WORD: usize = 256;
-/// Items of one list. Databricks gives a hundred a page; a thousand tasks and their attempts on one where it has no pages.
+/// Items of one list. Databricks gives a hundred a page; a thousand tasks and their attempts where it has no pages.
 const ITEMS: usize = 10_000;
 
 /// The beginning of a text.

@@ -1,11 +1,12 @@
 //! Whether a workspace answers at all, as all calls of one client together see it: a pure machine.
 //!
-//! - **It opens** after [`FAILURES`] calls in a row without an answer, or [`SLOW_FAILURES`] where there are few calls. While it is open nothing is sent but probes, one
-//!   at a time: everybody is told when to ask again, and a start that was not sent is surely not executed.
+//! - **It opens** after [`FAILURES`] calls in a row without an answer, or [`SLOW_FAILURES`] where there are few calls.
+//!   While it is open nothing is sent but probes, one at a time: everybody is told when to ask again, and a start that
+//!   was not sent is surely not executed.
 //! - **A probe** is an ordinary call, the most urgent that asks when the time has come: the lanes are told times one
 //!   after the other. Probes back off from [`FIRST_WAIT`] to [`LAST_WAIT`]. One that hangs does not hold up the next.
-//! - **One answer closes it.** Any word of the API is an answer, a refusal too. "Slow down" (429) is neither an answer nor
-//!   a failure, so an outage that is made of both kinds is one.
+//! - **One answer closes it.** Any word of the API is an answer, a refusal too. "Slow down" (429) is neither an answer
+//!   nor a failure, so an outage that is made of both kinds is one.
 //! - **An outage is told** once when it has lasted for [`PATIENCE`] and once when it ends; a hiccup is not told at all.
 
 use std::time::Duration;

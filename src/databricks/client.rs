@@ -47,7 +47,8 @@ struct Inner {
 
 impl Client {
     /// Builds a client; nothing is sent and no secret is read yet. The only errors are those of `ca_bundle`, of the
-    /// system's certificates and of a host that is not allowed. The limiter is the host's: [`super::limiters::Limiters::for_host`].
+    /// system's certificates and of a host that is not allowed. The limiter is the host's:
+    /// [`super::limiters::Limiters::for_host`].
     pub fn new(
         settings: Settings,
         credentials: Arc<dyn Credentials>,

@@ -80,7 +80,7 @@ impl FromStr for Host {
         }
         let url = Url::parse(text).map_err(|error| InvalidHost::NotAnAddress(error.to_string()))?;
         // An empty user name leaves no trace in the URL.
-        let authority = text[8..].split(['/', '?', '#']).next().unwrap_or_default();
+        let authority = text[8..].split(['/', '\\', '?', '#']).next().unwrap_or_default();
         if !url.username().is_empty() || url.password().is_some() || authority.contains('@') {
             return Err(InvalidHost::UserInfo);
         }

@@ -21,7 +21,8 @@ pub struct Network {
 /// A proxy the administrator has not allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the operator's administrator does not allow the proxy {0}; remove spec.proxyUrl, or have it allowed (--allowed-proxy)"
+    "the operator's administrator does not allow the proxy {0}; remove spec.proxyUrl, or have it allowed \
+     (--allowed-proxy)"
 )]
 pub struct ProxyNotAllowed(String);
 

@@ -40,7 +40,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Settings with the default limits of time, the default network (Databricks' own domains), no workspace id and no private certificate authority.
+    /// Settings with the default limits of time and the default network (Databricks' own domains); no workspace id and
+    /// no private certificate authority.
     #[must_use]
     pub fn new(host: Host, auth: Auth) -> Self {
         Self {

@@ -1,5 +1,5 @@
-//! Hosts that are meant to have a credential sent where it must not go: by their form, by their name, by where their name
-//! server says they are, by what they answer. Whatever they try, nobody is contacted with a credential.
+//! Hosts that are meant to have a credential sent where it must not go: by their form, by their name, by where their
+//! name server says they are, by what they answer. Whatever they try, nobody is contacted with a credential.
 //!
 //! The corpus is `hostile-hosts.json`. A new trick becomes a new line there.
 
