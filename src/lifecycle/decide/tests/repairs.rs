@@ -333,35 +333,36 @@ fn a_repair_asked_for_while_the_run_is_live_is_refused_at_its_end_where_it_canno
     }
 }
 
+/// The ended run's repair is asked for and refused, once and in these words.
+fn refuses(mut world: World, why: &str) {
+    world.settles();
+    let before = (world.state().to_owned(), world.status.completion_time.clone());
+    world.repair = Some("please".to_owned());
+    assert_eq!(world.settles(), None);
+    assert_eq!((world.state().to_owned(), world.status.completion_time.clone()), before);
+    let told = world.events.last().unwrap();
+    assert_eq!(told.reason, EventReason::RepairRefused);
+    assert!(told.note.contains(why), "{}", told.note);
+    assert_eq!(world.status.last_handled_repair.as_deref(), Some("please"));
+}
+
 #[test]
 fn a_repair_that_cannot_be_is_refused_in_words_and_not_asked_for_again() {
     let mut one_off = World::of_a_one_off();
     one_off.starts(7);
     one_off.ends(failed());
+    refuses(one_off, "saved jobs only");
     let mut success = World::live(7);
     success.ends(succeeded());
-    let commanded = |change: fn(&mut DatabricksRunSpec)| {
+    refuses(success, "has succeeded");
+    refuses(vanished(), "no longer knows the run");
+    for change in
+        [|spec: &mut DatabricksRunSpec| spec.suspend = true, |spec: &mut DatabricksRunSpec| spec.cancel = true]
+    {
         let mut world = World::live(7);
         world.ends(failed());
         world.edits(change);
-        world
-    };
-    for (mut world, why) in [
-        (one_off, "saved jobs only"),
-        (success, "has succeeded"),
-        (vanished(), "no longer knows the run"),
-        (commanded(|spec| spec.suspend = true), "spec.suspend or spec.cancel is true"),
-        (commanded(|spec| spec.cancel = true), "spec.suspend or spec.cancel is true"),
-    ] {
-        world.settles();
-        let before = (world.state().to_owned(), world.status.completion_time.clone());
-        world.repair = Some("please".to_owned());
-        assert_eq!(world.settles(), None);
-        assert_eq!((world.state().to_owned(), world.status.completion_time.clone()), before);
-        let told = world.events.last().unwrap();
-        assert_eq!(told.reason, EventReason::RepairRefused);
-        assert!(told.note.contains(why), "{}", told.note);
-        assert_eq!(world.status.last_handled_repair.as_deref(), Some("please"));
+        refuses(world, "spec.suspend or spec.cancel is true");
     }
 }
 
