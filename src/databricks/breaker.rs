@@ -5,6 +5,7 @@
 //!   was not sent is surely not executed.
 //! - **A probe** is an ordinary call, the most urgent that asks when the time has come: the lanes are told times one
 //!   after the other. Probes back off from [`FIRST_WAIT`] to [`LAST_WAIT`]. One that hangs does not hold up the next.
+//! - **Cancellations pass it by**: they are never held back, and their failures count for nothing here.
 //! - **One answer closes it.** Any word of the API is an answer, a refusal too. "Slow down" (429) is neither an answer
 //!   nor a failure, so an outage that is made of both kinds is one.
 //! - **An outage is told** once when it has lasted for [`PATIENCE`] and once when it ends; a hiccup is not told at all.

@@ -14,7 +14,7 @@ use super::calls::Known;
 use super::clock::Clock;
 use super::credentials::{Credentials, KeptSecrets};
 use super::error::Error;
-use super::health::{Gate, Health};
+use super::health::{Gate, Health, Says, says};
 use super::host_policy::NotAllowed;
 use super::identity::issuer;
 use super::ids::RunId;
@@ -90,18 +90,22 @@ impl Client {
     /// Asks the breaker and the limiter, once per operation. Refused, nothing is sent and the caller is told how long to
     /// wait. What the breaker holds back is told to nobody else: an outage is told once, as [`Health`].
     pub(super) fn permission(&self, operation: Operation, lane: Lane, about: impl Hash) -> Result<(), Error> {
-        let who = (Arc::as_ptr(&self.0) as usize, operation, about);
         self.0.gate.may_pass(lane)?;
-        let asked = self.0.limiter.ask(lane, who).inspect_err(|error| {
+        self.turn(operation, lane, about)?;
+        self.0.gate.pass(lane)
+    }
+
+    /// Asks the limiter alone, for what is sent whether or not the workspace answers.
+    pub(super) fn turn(&self, operation: Operation, lane: Lane, about: impl Hash) -> Result<(), Error> {
+        let who = (Arc::as_ptr(&self.0) as usize, operation, about);
+        self.0.limiter.ask(lane, who).inspect_err(|error| {
             self.0.observer.call(&Call {
                 operation,
                 outcome: error.reason(),
                 http_status: None,
                 duration: Duration::ZERO,
             });
-        });
-        asked?;
-        self.0.gate.pass(lane)
+        })
     }
 
     /// Counts a request beyond the first of an operation.
@@ -159,6 +163,15 @@ impl Client {
     pub(super) async fn send(&self, request: &Request, deadline: Deadline) -> Result<Answer, Error> {
         let outcome = self.try_send(request, deadline).await;
         self.0.gate.learn(&outcome);
+        outcome
+    }
+
+    /// The same for what is sent whether or not the workspace answers: that it fails is no news, that it succeeds is.
+    pub(super) async fn send_regardless(&self, request: &Request, deadline: Deadline) -> Result<Answer, Error> {
+        let outcome = self.try_send(request, deadline).await;
+        if says(outcome.as_ref().map(drop)) == Says::Answers {
+            self.0.gate.learn(&outcome);
+        }
         outcome
     }
 

@@ -89,3 +89,21 @@ async fn what_is_refused_for_a_reason_is_no_outage() {
     }
     assert_eq!(*client.health().borrow(), Health::Answering);
 }
+
+#[tokio::test]
+async fn a_cancellation_is_sent_although_the_workspace_does_not_answer() {
+    let bench = Bench::new();
+    let client = bench.client(bench.pat());
+    bench.workspace.fault(Fault::everywhere(Kind::unavailable()));
+    asked_until_held_back(&client).await;
+    for _ in 0..3 {
+        let error = client.cancel_run(V, RunId(1)).await.unwrap_err();
+        assert!(matches!(error, Error::Unavailable(_)), "{error}");
+    }
+    assert_eq!(bench.workspace.count(Operation::Cancel), 3);
+    bench.workspace.clear_faults();
+    let error = client.cancel_run(V, RunId(1)).await.unwrap_err();
+    assert!(matches!(error, Error::NotFound(_)), "{error}");
+    let error = client.get_run(V, RunId(1)).await.unwrap_err();
+    assert!(!matches!(error, Error::NotNow(_)), "its answer ends the outage: {error}");
+}

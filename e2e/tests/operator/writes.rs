@@ -64,7 +64,10 @@ async fn a_run_that_succeeds_takes_seven_writes_at_most_and_three_events() {
     let requests = requests(&stage).await;
     let all = told(&requests);
     let writes = |resource: &str| {
-        let of = |entry: &&AuditEntry| entry.is_write() && entry.object_ref.resource == resource;
+        let about_it = |name: &str| name == "good" || name.starts_with("good.");
+        let of = |entry: &&AuditEntry| {
+            entry.is_write() && entry.object_ref.resource == resource && about_it(&entry.object_ref.name)
+        };
         requests.iter().filter(of).count()
     };
     // One is the test's own: the apply that made the object.
