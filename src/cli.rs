@@ -10,6 +10,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use k8s_openapi::jiff::SignedDuration;
 
 use crate::controller::{Options, Pulse, operate};
+use crate::databricks::host::Host;
 use crate::databricks::host_policy::{DEFAULT_ALLOWED, HostPolicy};
 use crate::databricks::proxy::AllowedProxies;
 use crate::server::{Addresses, Heartbeat, Readiness, Server};
@@ -106,6 +107,11 @@ pub struct RunArgs {
     #[arg(long, value_name = "PATH", env = "DBRUN_OPERATOR_TOKEN_FILE")]
     operator_token_file: Option<PathBuf>,
 
+    /// The login host of Microsoft Entra, as `https://` and its name, for clouds whose own is not known, and for tests; it must
+    /// be an allowed host, too. Default: the one of the workspace's cloud.
+    #[arg(long, value_name = "HOST", env = "DBRUN_ENTRA_LOGIN_HOST")]
+    entra_login_host: Option<Host>,
+
     /// Requests per second to one Databricks host, whatever the number of workspaces and runs.
     #[arg(long, value_name = "NUMBER", env = "DBRUN_REQUESTS_PER_SECOND", default_value = "15", value_parser = rate)]
     requests_per_second: f64,
@@ -182,6 +188,7 @@ impl RunArgs {
             cluster_workspaces: self.cluster_workspaces,
             operator_namespace: self.operator_namespace.or_else(own_namespace),
             operator_token_file: self.operator_token_file,
+            entra_login_host: self.entra_login_host,
             instance,
         };
         let ended = operate(config, options, metrics, Probes { heartbeat, readiness }, stop).await;

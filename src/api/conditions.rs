@@ -97,7 +97,7 @@ words! {
         WorkspaceReady => "A token could be had and the workspace's API answers.",
         CredentialsNotFound => "The Secret, ConfigMap or ServiceAccount, or the key in it, is not there or is empty.",
         CredentialsUnusable => "The Secret, ConfigMap or ServiceAccount is there but cannot be read or used.",
-        HostNotAllowed => "The administrator of the operator does not allow this host (--allowed-host).",
+        HostNotAllowed => "The administrator of the operator does not allow this host, its address or the proxy to it (--allowed-host, --allowed-address, --allowed-proxy).",
         Unauthorized => "Databricks does not accept the credentials.",
         Forbidden => "The identity lacks a right in Databricks.",
         Unreachable => "The workspace cannot be reached, or whoever answers there is no Databricks API.",

@@ -2,6 +2,7 @@
 
 use super::readiness::Obstacle;
 use super::secrets::Secrets;
+use super::subject::WorkspaceKey;
 use super::workspaces::Workspaces;
 use crate::api::conditions::Reason;
 use crate::api::workspace::{DatabricksWorkspaceSpec, KeyRef, WorkspaceKind};
@@ -9,29 +10,34 @@ use crate::api::workspace_auth::{self, AuthWay, ServiceAccountRef, TokenSource};
 use crate::databricks::credentials::SecretKey;
 use crate::databricks::error::Error;
 use crate::databricks::host::Host;
+use crate::databricks::proxy::ProxyUrl;
 use crate::databricks::settings::{AssertionSource, Auth, ClientId, Settings};
 
 impl Workspaces {
     /// The settings of a client.
     pub(super) async fn settings(
         &self,
-        kind: WorkspaceKind,
+        key: &WorkspaceKey,
         spec: &DatabricksWorkspaceSpec,
         secrets: &Secrets,
     ) -> Result<Settings, Obstacle> {
         let unusable = |message: String| Obstacle::stands(Reason::SpecUnreadable, message);
         let host: Host = spec.host.parse().map_err(|error| unusable(format!("spec.host: {error}")))?;
-        if !self.hosts.allows(&host) {
-            return Err(Obstacle::stands(
-                Reason::HostNotAllowed,
-                format!(
-                    "the operator's administrator does not allow the host {}; correct spec.host, or have it allowed (--allowed-host)",
-                    host.name()
-                ),
-            ));
-        }
-        let mut settings = Settings::new(host, auth(kind, &spec.auth).map_err(unusable)?);
+        let not_allowed = |error: &dyn std::fmt::Display| Obstacle::stands(Reason::HostNotAllowed, error.to_string());
+        self.network.check(&host).map_err(|error| not_allowed(&error))?;
+        let mut settings = Settings::new(host, auth(key.kind(), &spec.auth).map_err(unusable)?);
         settings.workspace_id.clone_from(&spec.workspace_id);
+        settings.entra_login.clone_from(&self.entra_login);
+        settings.network = match &spec.proxy_url {
+            Some(proxy) => {
+                let proxy: ProxyUrl = proxy.parse().map_err(|error| unusable(format!("spec.proxyUrl: {error}")))?;
+                self.network.through(proxy).map_err(|error| not_allowed(&error))?
+            }
+            None => self.network.clone(),
+        };
+        // Whoever may write into a namespace may write many objects there.
+        settings.tenant = key.namespace().map(str::to_owned);
+        settings.own_rate = spec.rate_limit.map(|limit| limit.requests_per_second.into());
         settings.submit_timeout = self.submit_timeout;
         if let Some(bundle) = &spec.ca_bundle {
             let pem = secrets.config_text(&bundle.config_map_ref).await;
@@ -45,16 +51,16 @@ impl Workspaces {
 fn auth(kind: WorkspaceKind, auth: &workspace_auth::Auth) -> Result<Auth, String> {
     match auth.way() {
         None => Err("spec.auth must have exactly one of the ways that `kubectl explain` shows".to_owned()),
-        Some(AuthWay::Pat(pat)) => Ok(Auth::Pat { token: key(&pat.secret_ref) }),
+        Some(AuthWay::Pat(pat)) => Ok(Auth::Pat { token: secret(&pat.secret_ref) }),
         Some(AuthWay::OAuthM2M(oauth)) => {
             let client_id = match (&oauth.client_id, &oauth.client_id_secret_ref) {
                 (Some(id), None) => ClientId::Literal(id.clone()),
-                (None, Some(reference)) => ClientId::Secret(key(reference)),
+                (None, Some(reference)) => ClientId::Secret(secret(reference)),
                 _ => {
                     return Err("spec.auth.oauthM2M must have exactly one of clientId and clientIdSecretRef".to_owned());
                 }
             };
-            Ok(Auth::OauthM2m { client_id, client_secret: key(&oauth.client_secret_ref) })
+            Ok(Auth::OauthM2m { client_id, client_secret: secret(&oauth.client_secret_ref) })
         }
         Some(AuthWay::TokenFederation(federation)) => Ok(Auth::TokenFederation {
             client_id: federation.client_id.clone(),
@@ -64,7 +70,7 @@ fn auth(kind: WorkspaceKind, auth: &workspace_auth::Auth) -> Result<Auth, String
         Some(AuthWay::AzureServicePrincipal(principal)) => Ok(Auth::AzureServicePrincipal {
             tenant_id: principal.tenant_id.clone(),
             client_id: principal.client_id.clone(),
-            client_secret: key(&principal.client_secret_ref),
+            client_secret: secret(&principal.client_secret_ref),
         }),
         Some(AuthWay::AzureWorkloadIdentity(identity)) => Ok(Auth::AzureWorkloadIdentity {
             tenant_id: identity.tenant_id.clone(),
@@ -74,7 +80,7 @@ fn auth(kind: WorkspaceKind, auth: &workspace_auth::Auth) -> Result<Auth, String
     }
 }
 
-fn key(reference: &KeyRef) -> SecretKey {
+fn secret(reference: &KeyRef) -> SecretKey {
     SecretKey { name: reference.name.clone(), key: reference.key.clone() }
 }
 

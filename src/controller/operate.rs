@@ -32,9 +32,12 @@ use super::workspaces::Workspaces;
 use crate::api::cluster_workspace::ClusterWorkspaceObject;
 use crate::api::run::RunObject;
 use crate::api::workspace::WorkspaceObject;
+use crate::databricks::host::Host;
 use crate::databricks::host_policy::HostPolicy;
 use crate::databricks::limiters::Limiters;
+use crate::databricks::network::Network;
 use crate::databricks::observer::Observer;
+use crate::databricks::proxy::AllowedProxies;
 use crate::lifecycle::Settings;
 use crate::lifecycle::run_key::VERSIONS;
 use crate::poller::SystemClock;
@@ -47,6 +50,8 @@ pub struct Options {
     pub namespaces: Vec<String>,
     /// The hosts a credential may be sent to.
     pub hosts: HostPolicy,
+    /// The proxies a workspace object may name.
+    pub proxies: AllowedProxies,
     /// Requests per second and host.
     pub requests_per_second: f64,
     /// Deadline of a POST that starts a run.
@@ -61,6 +66,8 @@ pub struct Options {
     pub operator_namespace: Option<String>,
     /// The file with the operator's own projected token, for `tokenSource: Operator`.
     pub operator_token_file: Option<PathBuf>,
+    /// The login host of Microsoft Entra, where it is not the one of the workspace's cloud.
+    pub entra_login_host: Option<Host>,
     /// This process's name in intents and events; unique per start.
     pub instance: String,
 }
@@ -129,7 +136,8 @@ pub async fn operate(
         connections,
         operator,
         limiters: Arc::new(Limiters::new(options.requests_per_second)),
-        hosts: Arc::new(options.hosts.clone()),
+        network: Network::new(options.hosts.clone(), options.proxies.clone()),
+        entra_login: options.entra_login_host.clone(),
         observer: Arc::new(Calls(Arc::clone(&metrics))),
         submit_timeout: options.submit_timeout,
         own: OperatorsOwn {
@@ -196,7 +204,8 @@ struct Shared {
     connections: Arc<Connections>,
     operator: Arc<Operator>,
     limiters: Arc<Limiters>,
-    hosts: Arc<HostPolicy>,
+    network: Network,
+    entra_login: Option<Host>,
     observer: Arc<dyn Observer>,
     submit_timeout: Duration,
     own: OperatorsOwn,
@@ -283,7 +292,8 @@ fn check_workspaces<K: Workspace + 'static>(
         kubernetes: shared.kubernetes.clone(),
         connections: Arc::clone(&shared.connections),
         limiters: Arc::clone(&shared.limiters),
-        hosts: Arc::clone(&shared.hosts),
+        network: shared.network.clone(),
+        entra_login: shared.entra_login.clone(),
         observer: Arc::clone(&shared.observer),
         submit_timeout: shared.submit_timeout,
         own: shared.own.clone(),

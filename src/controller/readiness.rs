@@ -20,7 +20,9 @@ pub(super) struct Obstacle {
 /// What can be expected of an obstacle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Nature {
-    /// It passes by itself, as an outage does.
+    /// A call got no answer, which may be a hiccup.
+    Fails,
+    /// All calls together get none.
     Outage,
     /// The workspace answers and asks for patience, which says nothing against it.
     Busy,
@@ -42,6 +44,11 @@ impl Obstacle {
         Self { reason, message: error.told(), nature }
     }
 
+    /// The same, found by all calls together.
+    pub(super) fn for_certain(self) -> Self {
+        Self { nature: Nature::Outage, ..self }
+    }
+
     /// The same outage as the one that is told already: its errors may change from one try to the next, and that is no
     /// news.
     pub(super) fn in_the_same_outage(self, told: Option<(Reason, String)>) -> Self {
@@ -56,7 +63,7 @@ impl Obstacle {
 
 impl Nature {
     fn passes_by_itself(self) -> bool {
-        matches!(self, Self::Outage | Self::Busy)
+        matches!(self, Self::Fails | Self::Outage | Self::Busy)
     }
 }
 
@@ -72,7 +79,8 @@ fn meaning(error: &Error) -> (Reason, Nature) {
         Error::Forbidden(_) => (Reason::Forbidden, Nature::Waits),
         Error::Throttled { .. } | Error::NotNow(_) => (Reason::Throttled, Nature::Busy),
         Error::QuotaExceeded(_) => (Reason::QuotaExceeded, Nature::Busy),
-        Error::Unavailable(_) | Error::Transport(_) => (Reason::Unreachable, Nature::Outage),
+        Error::HostNotAllowed(_) => (Reason::HostNotAllowed, Nature::Waits),
+        Error::Unavailable(_) | Error::Transport(_) => (Reason::Unreachable, Nature::Fails),
         Error::NotFound(_) | Error::NoSuchRoute(_) | Error::Rejected(_) | Error::WrongHost(_) => {
             (Reason::Unreachable, Nature::Waits)
         }

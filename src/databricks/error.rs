@@ -133,6 +133,7 @@ impl std::fmt::Display for NoToken {
             Error::Transport(TransportError::UnreadableAnswer(why)) => {
                 write!(f, "no token could be had: the answer of {from} could not be read: {why}")?;
             }
+            Error::WrongHost(why) => write!(f, "no token could be had: {from} answers with something else ({why})")?,
             other => write!(f, "no token could be had from {from}: {other}")?,
         }
         match &self.remedy {
@@ -215,6 +216,12 @@ impl Error {
     }
 
     fn forget_request_id(&mut self) {
+        if let Some(api) = self.api_mut() {
+            api.request_id = None;
+        }
+    }
+
+    pub(super) fn api_mut(&mut self) -> Option<&mut ApiError> {
         match self {
             Self::NotFound(api)
             | Self::NoSuchRoute(api)
@@ -223,13 +230,13 @@ impl Error {
             | Self::Forbidden(api)
             | Self::Throttled { api, .. }
             | Self::QuotaExceeded(api)
-            | Self::Unavailable(api) => api.request_id = None,
-            Self::NoToken(no) => no.cause.forget_request_id(),
+            | Self::Unavailable(api) => Some(api),
+            Self::NoToken(no) => no.cause.api_mut(),
             Self::Transport(_)
             | Self::WrongHost(_)
             | Self::HostNotAllowed(_)
             | Self::Credentials(_)
-            | Self::NotNow(_) => {}
+            | Self::NotNow(_) => None,
         }
     }
 

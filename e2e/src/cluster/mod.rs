@@ -20,6 +20,7 @@ mod kubeconfig;
 mod leash;
 mod namespace;
 mod port;
+pub mod rights;
 mod tokens;
 
 use std::{
@@ -176,8 +177,14 @@ impl Cluster {
         self.audit_log.as_deref()
     }
 
-    /// The requests about our objects and about Events that were answered so far; none for a cluster that existed before.
+    /// The requests about our objects and about Events that were answered so far, and all that operators asked; none for a
+    /// cluster that existed before.
     pub fn audit_entries(&self) -> Result<Vec<AuditEntry>, Error> {
-        self.audit_log().map_or(Ok(Vec::new()), audit::read)
+        self.audit_entries_that_say("")
+    }
+
+    /// Those whose line in the log holds this text. Most lines need not be understood then.
+    pub fn audit_entries_that_say(&self, text: &str) -> Result<Vec<AuditEntry>, Error> {
+        self.audit_log().map_or(Ok(Vec::new()), |log| audit::read(log, text))
     }
 }

@@ -33,6 +33,7 @@ pub fn options(namespace: &str) -> Options {
         cluster_workspaces: false,
         operator_namespace: None,
         operator_token_file: None,
+        entra_login_host: None,
         instance: format!("test_{:016x}", rand::random::<u64>()),
     }
 }

@@ -217,24 +217,24 @@ async fn a_redirect_is_followed_nowhere() {
 async fn proxy(to: u16) -> (u16, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
-    let heard = Arc::clone(&asked);
+    let requests: Arc<Mutex<Vec<String>>> = Arc::default();
+    let log = Arc::clone(&requests);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let heard = Arc::clone(&heard);
+            let log = Arc::clone(&log);
             tokio::spawn(async move {
-                let mut stream = BufReader::new(stream);
+                let mut tunnel = BufReader::new(stream);
                 let mut head = String::new();
-                while !head.ends_with("\r\n\r\n") && stream.read_line(&mut head).await.is_ok_and(|read| read > 0) {}
-                heard.lock().unwrap().push(head);
-                stream.write_all(b"HTTP/1.1 200 Connected\r\n\r\n").await.unwrap();
+                while !head.ends_with("\r\n\r\n") && tunnel.read_line(&mut head).await.is_ok_and(|read| read > 0) {}
+                log.lock().unwrap().push(head);
+                tunnel.write_all(b"HTTP/1.1 200 Connected\r\n\r\n").await.unwrap();
                 let mut workspace = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
                 // Either side may go away; that is how tunnels end.
-                let _ = copy_bidirectional(&mut stream, &mut workspace).await;
+                let _ = copy_bidirectional(&mut tunnel, &mut workspace).await;
             });
         }
     });
-    (port, asked)
+    (port, requests)
 }
 
 fn port(host: &str) -> u16 {
@@ -244,17 +244,17 @@ fn port(host: &str) -> u16 {
 #[tokio::test]
 async fn an_allowed_proxy_is_told_the_name_and_no_credential() {
     let bench = Bench::named(NAME);
-    let (proxy, heard) = proxy(port(bench.workspace.host())).await;
+    let (proxy, requests) = proxy(port(bench.workspace.host())).await;
     let server = Answers::new(&[&["127.0.0.1"]]);
     let proxies = AllowedProxies::new(["proxy.corp.example"]).unwrap();
     let network = Network::new(HostPolicy::default(), proxies).resolving_with(server.clone());
     let network = network.through(format!("http://proxy.corp.example:{proxy}").parse().unwrap()).unwrap();
     client(&bench, named(&bench), network).unwrap().check(V).await.unwrap();
-    let heard = heard.lock().unwrap().clone();
+    let requests = requests.lock().unwrap().clone();
     let port = port(bench.workspace.host());
-    assert!(heard[0].starts_with(&format!("CONNECT {NAME}:{port} HTTP/1.1\r\n")), "{heard:?}");
-    assert!(heard.iter().all(|head| !head.to_lowercase().contains("authorization")), "{heard:?}");
-    assert!(!heard[0].contains(bench.workspace.token()), "{heard:?}");
+    assert!(requests[0].starts_with(&format!("CONNECT {NAME}:{port} HTTP/1.1\r\n")), "{requests:?}");
+    assert!(requests.iter().all(|head| !head.to_lowercase().contains("authorization")), "{requests:?}");
+    assert!(!requests[0].contains(bench.workspace.token()), "{requests:?}");
     assert_eq!(server.asked(), ["proxy.corp.example"], "the proxy resolves the workspace's name");
 }
 
@@ -265,7 +265,7 @@ async fn in_an_environment_with_a_proxy() {
     let bench = Bench::named(NAME);
     let proxy = port(&std::env::var("HTTPS_PROXY").unwrap());
     let listener = TcpListener::bind(("127.0.0.1", proxy)).await.unwrap();
-    let seen = tokio::spawn(async move {
+    let first_line = tokio::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
         let mut head = String::new();
         BufReader::new(stream).read_line(&mut head).await.unwrap();
@@ -274,7 +274,7 @@ async fn in_an_environment_with_a_proxy() {
     // The name of the proxy leads to an address no workspace may have.
     let network = Network::default().resolving_with(Answers::new(&[&["127.0.0.1"]]));
     client(&bench, named(&bench), network).unwrap().get_run(V, RunId(1)).await.unwrap_err();
-    assert!(seen.await.unwrap().starts_with(&format!("CONNECT {NAME}:")));
+    assert!(first_line.await.unwrap().starts_with(&format!("CONNECT {NAME}:")));
 }
 
 #[tokio::test]

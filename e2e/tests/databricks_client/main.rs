@@ -5,9 +5,12 @@
 mod bench;
 mod bounds;
 mod breaker;
+mod entra;
+mod federation;
 mod hostile_hosts;
 mod identity;
 mod raw;
+mod teller;
 mod wire;
 
 use std::time::{Duration, SystemTime};

@@ -1,18 +1,16 @@
 //! Answers the fake workspace is too well behaved for: a server that writes whatever bytes it is given.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use databricks_run_operator::databricks::client::Client;
 use databricks_run_operator::databricks::error::Error;
 use databricks_run_operator::databricks::ids::RunId;
 use databricks_run_operator::databricks::settings::Settings;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
 
 use crate::bench::{Bench, V};
+use crate::teller::identity;
 
 /// What is served: bytes, and how long to wait after each piece of them.
 pub(crate) struct Served {
@@ -28,15 +26,7 @@ impl From<Vec<u8>> for Served {
 
 /// Serves this, told the number of the request, until the test's runtime ends; its address and certificate.
 pub(crate) async fn server<T: Into<Served>>(answer: impl Fn(usize) -> T + Send + 'static) -> (String, String) {
-    let certified = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der()));
-    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certified.cert.der().clone()], key)
-        .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let (acceptor, ca) = identity();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let host = format!("https://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -61,7 +51,7 @@ pub(crate) async fn server<T: Into<Served>>(answer: impl Fn(usize) -> T + Send +
             });
         }
     });
-    (host, certified.cert.pem())
+    (host, ca)
 }
 
 /// A whole answer on a connection that ends with it.

@@ -130,6 +130,7 @@ fn says_that_there_is_none(error: &Error) -> bool {
         | Error::Transport(_)
         | Error::NoToken(_)
         | Error::Credentials(_)
+        | Error::HostNotAllowed(_)
         | Error::NotNow(_) => false,
     }
 }
