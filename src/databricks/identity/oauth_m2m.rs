@@ -27,7 +27,8 @@ impl OauthM2m {
             ClientId::Literal(id) => form.basic(id, &secret),
             ClientId::Secret(key) => {
                 let id = self.secrets.read(key).await.map_err(Error::Credentials)?;
-                form.basic(id.expose_secret(), &secret)
+                // Whoever keeps it in a Secret does not want to see it in a status.
+                form.basic(id.expose_secret(), &secret).map(|form| form.untold(&id))
             }
         }
     }

@@ -115,6 +115,12 @@ impl Form {
         Ok(self)
     }
 
+    /// Has this cut out of errors, too.
+    pub(super) fn untold(mut self, what: &SecretString) -> Self {
+        self.secrets.push(what.clone());
+        self
+    }
+
     fn encoded(&self) -> SecretString {
         let mut form = Serializer::new(String::new());
         for (name, value) in &self.fields {
