@@ -16,13 +16,17 @@ pub enum AuditLevel {
     /// Who asked what of which object, and the answer's code.
     #[default]
     Metadata,
-    /// Also the bodies of request and answer.
+    /// Also the bodies of request and answer; of what service accounts ask about other groups, of the request alone.
     RequestResponse,
 }
 
 impl AuditLevel {
     /// The policy file that tells the API server.
     pub(super) fn policy(self) -> String {
+        let of_service_accounts = match self {
+            Self::Metadata => "Metadata",
+            Self::RequestResponse => "Request",
+        };
         format!(
             "apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -36,7 +40,7 @@ rules:
       - group: \"\"
         resources: [events]
   # That a Secret was asked for, never what it holds.
-  - level: Metadata
+  - level: {of_service_accounts}
     userGroups: [\"system:serviceaccounts\"]
   - level: None
 "

@@ -1,6 +1,7 @@
 //! What a test does with a workspace beside calling its API: write jobs and scripts, set faults, move the clock, hand out
 //! tokens, and read what happened.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -140,6 +141,15 @@ impl Control {
     /// Takes all federation policies of a service principal away. The access tokens it holds stay good.
     pub fn unfederate(&self, client_id: &str) {
         self.0.state().federation.forget(client_id);
+    }
+
+    /// Every credential that is known here: all that was ever sent to the workspace or to the login host beside it, good or
+    /// not, and every access token that either gave or was told to accept.
+    #[must_use]
+    pub fn credentials(&self) -> BTreeSet<String> {
+        let mut known = self.0.proofs.all();
+        known.extend(self.0.state().tokens.all().map(str::to_owned));
+        known
     }
 
     /// What a principal may do: with one job, or with the workspace.

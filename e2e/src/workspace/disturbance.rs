@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use hyper::HeaderMap;
+use hyper::header::AUTHORIZATION;
 use tokio::sync::watch;
 
 use super::errors::{ApiError, ErrorBody, LOGIN_PAGE};
@@ -40,8 +42,44 @@ impl Gates {
 pub(super) enum Instead {
     Error(ApiError),
     Page(&'static str, &'static str),
+    Answer(Written),
     Redirect,
     Reset,
+}
+
+/// An answer that a fault writes.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) status: u16,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) body: String,
+}
+
+/// What a request holds that an answer may repeat.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sent<'a> {
+    pub(super) authorization: Option<&'a str>,
+    pub(super) body: &'a str,
+}
+
+impl<'a> Sent<'a> {
+    pub(super) fn new(headers: &'a HeaderMap, body: &'a [u8]) -> Self {
+        let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        Self { authorization, body: std::str::from_utf8(body).unwrap_or_default() }
+    }
+
+    fn fill(self, template: &str) -> String {
+        let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        let within = |text: &str| quoted(text).trim_matches('"').to_owned();
+        let header = self.authorization.unwrap_or_default();
+        let proof = header.split_once(' ').map(|(_, proof)| proof).unwrap_or_default();
+        let decoded =
+            data_encoding::BASE64.decode(proof.as_bytes()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        template
+            .replace("{authorization}", &within(header))
+            .replace("{proof}", &within(decoded.as_deref().unwrap_or(proof)))
+            .replace("{body}", &within(self.body))
+    }
 }
 
 /// The faults that are set.
@@ -67,6 +105,7 @@ pub(super) struct Target<'a> {
     pub(super) operation: Operation,
     pub(super) run_id: Option<i64>,
     pub(super) idempotency_token: Option<&'a str>,
+    pub(super) sent: Sent<'a>,
 }
 
 impl Faults {
@@ -98,7 +137,7 @@ impl Faults {
                 match armed.fault.kind {
                     Kind::HoldEffect => met.held_before.0.push(armed.gate.subscribe()),
                     Kind::HoldAnswer => met.held_after.0.push(armed.gate.subscribe()),
-                    ref kind => met.add(kind, now),
+                    ref kind => met.add(kind, target.sent, now),
                 }
             }
         }
@@ -125,7 +164,7 @@ impl Armed {
 }
 
 impl Disturbance {
-    fn add(&mut self, kind: &Kind, now: SystemTime) {
+    fn add(&mut self, kind: &Kind, sent: Sent<'_>, now: SystemTime) {
         let instead = match kind {
             Kind::Delay { before_ms, after_ms } => {
                 self.before += Duration::from_millis(*before_ms);
@@ -148,6 +187,11 @@ impl Disturbance {
                     retry_after: retry_after.map(|retry_after| retry_after.header(now)),
                 })
             }
+            Kind::Answer { status, content_type, body, headers } => {
+                let kind = ("content-type".to_owned(), content_type.clone());
+                let headers = headers.iter().cloned().chain([kind]).collect();
+                Instead::Answer(Written { status: *status, headers, body: sent.fill(body) })
+            }
             Kind::LoginPage => Instead::Page("text/html; charset=utf-8", LOGIN_PAGE),
             Kind::Garbage => Instead::Page("application/json", "{\"run_id\": 12, \u{fffd}\u{0}<<"),
             Kind::Redirect => Instead::Redirect,
@@ -162,7 +206,8 @@ mod tests {
     use super::*;
 
     fn meet(faults: &mut Faults, operation: Operation) -> Disturbance {
-        let target = Target { operation, run_id: Some(5), idempotency_token: None };
+        let sent = Sent { authorization: Some("Bearer b"), body: r#"{"a":1}"# };
+        let target = Target { operation, run_id: Some(5), idempotency_token: None, sent };
         faults.meet(&target, &mut Random::seeded(1), SystemTime::UNIX_EPOCH)
     }
 
@@ -187,6 +232,18 @@ mod tests {
         assert_eq!((met.before.as_millis(), met.after.as_millis()), (25, 7));
         assert!(matches!(met.instead, Some(Instead::Page(..))));
         assert_eq!(met.names.len(), 4);
+    }
+
+    #[test]
+    fn an_answer_repeats_what_was_sent_as_a_text_of_json() {
+        let mut faults = Faults::default();
+        let body = r#"{"message": "{authorization} and {body}"}"#.to_owned();
+        let content_type = "application/json".to_owned();
+        faults.set(Fault::everywhere(Kind::Answer { status: 400, content_type, body, headers: Vec::new() }));
+        let met = meet(&mut faults, Operation::GetRun);
+        let Some(Instead::Answer(written)) = met.instead else { panic!("{met:?}") };
+        let read: serde_json::Value = serde_json::from_str(&written.body).unwrap_or_default();
+        assert_eq!(read["message"], r#"Bearer b and {"a":1}"#);
     }
 
     #[test]

@@ -17,12 +17,13 @@ use super::arguments::{self, Query};
 use super::catalog;
 use super::change;
 use super::clock::Millis;
-use super::disturbance::{Disturbance, Target};
+use super::disturbance::{Disturbance, Sent, Target};
 use super::errors::ApiError;
 use super::log::{Arrival, Log};
 use super::oauth;
 use super::operations::{Operation, Route, route};
 use super::passage::{Answer, Passage, Watch};
+use super::proofs::Proofs;
 use super::rate::Bucket;
 use super::read;
 use super::server::Service;
@@ -38,6 +39,7 @@ pub(super) struct Shared {
     pub(super) state: Mutex<State>,
     pub(super) log: Arc<Log>,
     pub(super) bucket: Mutex<Bucket>,
+    pub(super) proofs: Proofs,
 }
 
 impl Shared {
@@ -120,11 +122,14 @@ impl Exchange {
     /// The faults this request meets, and how long the service takes for it.
     fn meet(&self, shared: &Shared) -> (Disturbance, Duration) {
         let body = arguments::body(&self.bytes).unwrap_or_default();
+        let sent = Sent::new(&self.parts.headers, &self.bytes);
+        shared.proofs.note(sent.authorization, &query_of(sent.body));
         let in_body = arguments::integer(&body, "run_id").ok().flatten();
         let target = Target {
             operation: self.route.operation,
             run_id: in_body.or_else(|| self.query.integer("run_id").ok().flatten()),
             idempotency_token: start::token_of(&body),
+            sent,
         };
         let mut state = shared.state();
         let now = system_time(state.clock.now());
@@ -221,18 +226,25 @@ impl Exchange {
 
 /// The answer with the headers all answers have.
 fn finished(shared: &Shared, answered: Result<Response<Body>, ApiError>) -> Response<Body> {
-    let (request_id, now, workspace_id) = {
+    let (request_id, now, workspace_id, further) = {
         let mut state = shared.state();
-        (state.random.hex(), state.clock.now(), state.settings.workspace_id)
+        let settings = state.settings.clone();
+        (state.random.hex(), state.clock.now(), settings.workspace_id, settings.headers)
     };
     let mut response = rendered(answered, &request_id, now);
-    let headers = response.headers_mut();
-    for (name, value) in [("x-request-id", request_id), ("x-databricks-org-id", workspace_id.to_string())] {
-        if let Ok(value) = value.parse() {
-            headers.insert(name, value);
+    let own = [("x-request-id", request_id), ("x-databricks-org-id", workspace_id.to_string())];
+    add_headers(&mut response, &own.map(|(name, value)| (name.to_owned(), value)));
+    add_headers(&mut response, &further);
+    response
+}
+
+/// Adds those that can be headers.
+pub(super) fn add_headers(response: &mut Response<Body>, further: &[(String, String)]) {
+    for (name, value) in further {
+        if let (Ok(name), Ok(value)) = (name.parse::<hyper::header::HeaderName>(), value.parse()) {
+            response.headers_mut().insert(name, value);
         }
     }
-    response
 }
 
 /// The answer, or the error in its place, with its date.

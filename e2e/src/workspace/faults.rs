@@ -28,6 +28,19 @@ pub enum Kind {
         #[serde(default)]
         retry_after: Option<RetryAfter>,
     },
+    /// Answer exactly this; no effect. In the body, `{authorization}` and `{body}` stand for the header and the body that
+    /// were sent, and `{proof}` for what the header proves with, decoded; written as within a text of JSON.
+    Answer {
+        /// The HTTP status.
+        status: u16,
+        /// `Content-Type`.
+        content_type: String,
+        /// The body.
+        body: String,
+        /// Further headers.
+        #[serde(default)]
+        headers: Vec<(String, String)>,
+    },
     /// Answer 200 with the login page in HTML; no effect.
     LoginPage,
     /// Answer 302 to the login page; no effect.
@@ -213,6 +226,7 @@ impl Kind {
     pub(super) fn name(&self) -> String {
         match self {
             Self::Status { status, .. } => format!("status {status}"),
+            Self::Answer { status, content_type, .. } => format!("answer {status} {content_type}"),
             Self::LoginPage => "login page".to_owned(),
             Self::Redirect => "redirect".to_owned(),
             Self::Garbage => "garbage".to_owned(),

@@ -36,6 +36,7 @@ mod log;
 mod oauth;
 mod operations;
 mod passage;
+mod proofs;
 mod random;
 mod rate;
 mod read;
@@ -178,6 +179,7 @@ impl Workspace {
             }),
             log: Arc::new(log::Log::new(options.echo)),
             bucket: Mutex::new(rate::Bucket::new()),
+            proofs: proofs::Proofs::default(),
         });
         let serving = address.serve("fake-workspace", Arc::clone(&shared))?;
         let control = Control(shared);

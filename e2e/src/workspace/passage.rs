@@ -11,7 +11,7 @@ use hyper::header::{HeaderValue, LOCATION};
 use super::clock::Millis;
 use super::disturbance::{Disturbance, Instead};
 use super::errors::ApiError;
-use super::exchange::plain;
+use super::exchange::{add_headers, plain};
 use super::log::Log;
 use super::spoil::spoil;
 
@@ -68,6 +68,11 @@ impl Passage<'_> {
                 Ok(moved)
             }
             Some(Instead::Page(kind, page)) => Ok(plain(200, kind, page.as_bytes().to_vec())),
+            Some(Instead::Answer(written)) => {
+                let mut answer = plain(written.status, "", written.body.into_bytes());
+                add_headers(&mut answer, &written.headers);
+                Ok(answer)
+            }
             Some(Instead::Error(error)) => Err(error),
             None => effect(),
         };

@@ -68,7 +68,7 @@ pub(super) fn get_output(state: &State, call: &Call<'_>) -> Result<Value, ApiErr
     let Some((attempt, task)) = attempt.and_then(|attempt| Some((attempt, render::task_of(run, attempt)?))) else {
         return Err(ApiError::no_run(id));
     };
-    let mut output = json!({ "metadata": render::task_run(state, run, attempt, call.now), "unannounced_field": true });
+    let mut output = json!({ "metadata": render::task_run(state, run, attempt, call.now), "unannounced_field": state.settings.unannounced });
     if call.now < attempt.end {
         return Ok(output);
     }
@@ -79,6 +79,9 @@ pub(super) fn get_output(state: &State, call: &Call<'_>) -> Result<Value, ApiErr
         output["error_trace"] = json!(trace);
     }
     let script = &task.script.output;
+    for (name, member) in &script.members {
+        output[name] = member.clone();
+    }
     if task.body.get("notebook_task").is_some() {
         output["notebook_output"] = json!({});
         if let Some(result) = script.result.as_ref().filter(|_| attempt.ending.has_result("SUCCESS")) {

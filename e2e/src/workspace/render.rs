@@ -39,7 +39,7 @@ pub(super) fn run(state: &State, run: &Run, now: Millis, parts: Parts) -> Value 
         "trigger": "ONE_TIME",
         "attempt_number": 0,
         "effective_performance_target": "STANDARD",
-        "unannounced_field": { "since": "tomorrow" },
+        "unannounced_field": state.settings.unannounced,
     });
     times.write(&mut fields);
     write_standing(&mut fields, &standing, plan.tells);

@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde_json::{Map, Value};
+
 use super::clock::{Millis, millis};
 use super::endings::Ending;
 
@@ -54,6 +56,7 @@ pub struct TaskScript {
 pub(super) struct Output {
     pub(super) result: Option<String>,
     pub(super) logs: Option<String>,
+    pub(super) members: Map<String, Value>,
 }
 
 impl Default for TaskScript {
@@ -83,6 +86,13 @@ impl TaskScript {
     #[must_use]
     pub fn logs(mut self, logs: impl Into<String>) -> Self {
         self.output.logs = Some(logs.into());
+        self
+    }
+
+    /// Leaves something else behind, which get-output shows under this name (`dbt_output`, `sql_output`).
+    #[must_use]
+    pub fn leaving(mut self, name: &str, what: Value) -> Self {
+        self.output.members.insert(name.to_owned(), what);
         self
     }
 

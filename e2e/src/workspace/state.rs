@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::arguments::Query;
 use super::clock::{Clock, Millis, millis};
@@ -47,6 +47,10 @@ pub struct Settings {
     pub speed: Speed,
     /// The workspace's own id, as in run page addresses.
     pub workspace_id: u64,
+    /// Headers that every answer has beside its own, the login host's included.
+    pub headers: Vec<(String, String)>,
+    /// What the field of runs and outputs holds that no documentation knows.
+    pub unannounced: Value,
 }
 
 impl Default for Settings {
@@ -65,6 +69,8 @@ impl Default for Settings {
             output_of_gone_run_is_500: false,
             speed: Speed::times(1),
             workspace_id: 1_234_567_890_123_456,
+            headers: Vec::new(),
+            unannounced: json!({ "since": "tomorrow" }),
         }
     }
 }

@@ -65,6 +65,11 @@ impl Tokens {
         self.issued.insert(token.to_owned(), issued);
     }
 
+    /// Every token that was ever accepted.
+    pub(super) fn all(&self) -> impl Iterator<Item = &str> {
+        self.issued.keys().map(String::as_str)
+    }
+
     /// A new access token for `principal`.
     pub(super) fn issue(&mut self, random: &mut Random, principal: &str, expires: Millis) -> String {
         let token = format!("eyJ.{}", random.hex());

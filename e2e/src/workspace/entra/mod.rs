@@ -20,9 +20,9 @@ use serde_json::{Value, json};
 use self::refused::Refused;
 use super::arguments::Query;
 use super::clock::{Clock, Millis, millis};
-use super::disturbance::{Faults, Target};
+use super::disturbance::{Faults, Sent, Target};
 use super::errors::{ApiError, ErrorBody};
-use super::exchange::{plain, query_of, rendered, system_time};
+use super::exchange::{add_headers, plain, query_of, rendered, system_time};
 use super::faults::Fault;
 use super::federation::{self, FederationPolicy};
 use super::log::{Arrival, Entry, Log};
@@ -176,12 +176,21 @@ impl Login {
         self.state().clock.now()
     }
 
-    async fn pass(self: Arc<Self>, number: usize, operation: Operation, tenant: Option<String>, form: Query) -> Answer {
+    async fn pass(
+        self: Arc<Self>,
+        number: usize,
+        operation: Operation,
+        tenant: Option<String>,
+        body: bytes::Bytes,
+    ) -> Answer {
+        let sent = Sent { authorization: None, body: std::str::from_utf8(&body).unwrap_or_default() };
+        let form = query_of(sent.body);
+        self.workspace.0.proofs.note(None, &form);
         let disturbance = {
             let mut state = self.state();
             let now = system_time(state.clock.now());
             let State { faults, random, .. } = &mut *state;
-            faults.meet(&Target { operation, run_id: None, idempotency_token: None }, random, now)
+            faults.meet(&Target { operation, run_id: None, idempotency_token: None, sent }, random, now)
         };
         let effect = || {
             let tenant = tenant.ok_or(ApiError { status: 404, body: ErrorBody::Empty, retry_after: None })?;
@@ -200,6 +209,8 @@ impl Login {
             (state.random.hex(), state.clock.now())
         };
         let mut response = rendered(answered, &request_id, now);
+        let further = self.workspace.0.state().settings.headers.clone();
+        add_headers(&mut response, &further);
         if let Ok(id) = request_id.parse() {
             response.headers_mut().insert("x-ms-request-id", id);
         }
@@ -294,9 +305,8 @@ impl Service for Arc<Login> {
                 user_agent: user_agent.unwrap_or_default().to_owned(),
                 workspace_id: None,
             });
-            let form = query_of(std::str::from_utf8(&bytes).unwrap_or_default());
             let watch = Watch { log: Arc::clone(&login.log), number };
-            let answer = tokio::spawn(login.pass(number, operation, tenant, form)).await;
+            let answer = tokio::spawn(login.pass(number, operation, tenant, bytes)).await;
             drop(watch);
             answer.unwrap_or(Answer::Hangup)
         }
