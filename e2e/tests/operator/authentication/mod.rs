@@ -35,7 +35,7 @@ const SPEED: u32 = 5;
 /// A way to prove an identity. Each has a workspace object, a principal and, as it needs, a Secret or a ServiceAccount of its
 /// own, all named after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Pat,
     OAuthM2M,
     TokenFederation,
@@ -44,11 +44,11 @@ enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 5] =
+    pub(crate) const ALL: [Self; 5] =
         [Self::Pat, Self::OAuthM2M, Self::TokenFederation, Self::AzureServicePrincipal, Self::AzureWorkloadIdentity];
 
     /// As the field of `spec.auth` is called.
-    fn field(self) -> &'static str {
+    pub(crate) fn field(self) -> &'static str {
         match self {
             Self::Pat => "pat",
             Self::OAuthM2M => "oauthM2M",
@@ -59,26 +59,28 @@ impl Kind {
     }
 
     /// As its objects are called.
-    fn name(self) -> String {
+    pub(crate) fn name(self) -> String {
         self.field().to_lowercase()
     }
 
     /// Whom the workspace takes it for.
-    fn principal(self) -> String {
+    pub(crate) fn principal(self) -> String {
         format!("principal-of-{}", self.name())
     }
 
     /// Whether a token of a ServiceAccount stands in place of a secret.
-    fn is_federated(self) -> bool {
+    pub(crate) fn is_federated(self) -> bool {
         matches!(self, Self::TokenFederation | Self::AzureWorkloadIdentity)
     }
 }
 
 /// A workspace, a login host beside it, a cluster whose tokens both can prove, and an operator that trusts all three.
-struct World {
-    stage: Stage,
-    login: LoginHost,
+pub(crate) struct World {
+    pub(crate) stage: Stage,
+    pub(crate) login: LoginHost,
     issuer: Arc<TokenIssuer>,
+    /// The secret of those identities that have one.
+    right: String,
 }
 
 impl World {
@@ -87,13 +89,17 @@ impl World {
     }
 
     async fn with(prefix: &str, options: Options) -> Self {
-        let stage = Stage::bare_with(prefix, options).await;
+        Self::on(Stage::bare_with(prefix, options).await, RIGHT).await
+    }
+
+    /// On a stage without any object in it.
+    pub(crate) async fn on(stage: Stage, right: &str) -> Self {
         let login = LoginHost::start(&stage.databricks.control()).unwrap();
         let issuer = Arc::new(stage.cluster.token_issuer().await.unwrap());
         let mut authorities = stage.authority();
         authorities["data"]["ca.crt"] = json!(format!("{}{}", stage.databricks.ca_pem(), login.ca_pem()));
         stage.apply(&authorities).await;
-        Self { stage, login, issuer }
+        Self { stage, login, issuer, right: right.to_owned() }
     }
 
     async fn operator(&self) -> Operator {
@@ -102,23 +108,28 @@ impl World {
     }
 
     /// What is done in Databricks and in Microsoft Entra for one of the ways, and what is needed in the cluster for it.
-    async fn grant(&self, kind: Kind) {
+    pub(crate) async fn grant(&self, kind: Kind) {
         self.trust(kind);
         if kind.is_federated() {
             self.create_service_account(kind).await;
             self.stage.grant_tokens_of(&kind.name()).await;
         } else {
-            self.write_secret(kind, RIGHT).await;
+            self.write_secret(kind, &self.right).await;
         }
     }
 
+    /// The secret of those identities that have one.
+    pub(crate) fn secret(&self) -> &str {
+        &self.right
+    }
+
     /// What is done in Databricks and in Microsoft Entra.
-    fn trust(&self, kind: Kind) {
+    pub(crate) fn trust(&self, kind: Kind) {
         let principal = kind.principal();
         match kind {
-            Kind::Pat => self.stage.databricks.accept_token(RIGHT, &principal, None),
-            Kind::OAuthM2M => self.stage.databricks.accept_client(&principal, RIGHT),
-            Kind::AzureServicePrincipal => self.login.accept_secret(TENANT, &principal, RIGHT),
+            Kind::Pat => self.stage.databricks.accept_token(&self.right, &principal, None),
+            Kind::OAuthM2M => self.stage.databricks.accept_client(&principal, &self.right),
+            Kind::AzureServicePrincipal => self.login.accept_secret(TENANT, &principal, &self.right),
             Kind::TokenFederation => {
                 let policy = self.policy(kind, &format!("{}/oidc/v1/token", self.stage.databricks.host()));
                 self.stage.databricks.federate(&principal, policy);
@@ -130,7 +141,7 @@ impl World {
     }
 
     /// Takes back what [`Self::trust`] did for a federated identity.
-    fn distrust(&self, kind: Kind) {
+    pub(crate) fn distrust(&self, kind: Kind) {
         match kind {
             Kind::TokenFederation => self.stage.databricks.unfederate(&kind.principal()),
             Kind::AzureWorkloadIdentity => self.login.unfederate(TENANT, &kind.principal()),
@@ -148,13 +159,13 @@ impl World {
         }
     }
 
-    async fn write_secret(&self, kind: Kind, value: &str) {
+    pub(crate) async fn write_secret(&self, kind: Kind, value: &str) {
         let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": kind.name()},
             "stringData": {"value": value}});
         self.stage.apply(&secret).await;
     }
 
-    async fn create_service_account(&self, kind: Kind) {
+    pub(crate) async fn create_service_account(&self, kind: Kind) {
         let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": kind.name()}});
         self.stage.apply(&account).await;
     }
@@ -165,7 +176,7 @@ impl World {
     }
 
     /// The workspace object of one of the ways.
-    fn workspace(&self, kind: Kind) -> Value {
+    pub(crate) fn workspace(&self, kind: Kind) -> Value {
         let (name, client_id) = (kind.name(), kind.principal());
         let secret = json!({"name": name, "key": "value"});
         let account = json!({"name": name});
@@ -186,7 +197,7 @@ impl World {
         object
     }
 
-    async fn connect(&self, kind: Kind) {
+    pub(crate) async fn connect(&self, kind: Kind) {
         self.stage.apply(&self.workspace(kind)).await;
     }
 
@@ -200,7 +211,7 @@ impl World {
     }
 
     /// Waits until `Ready` of a workspace object is as given.
-    async fn until(&self, kind: Kind, status: &str, reason: &str) -> WorkspaceObject {
+    pub(crate) async fn until(&self, kind: Kind, status: &str, reason: &str) -> WorkspaceObject {
         let holds = |object: &WorkspaceObject| {
             let ready = ready(object);
             ready.0 == status && ready.1 == reason
