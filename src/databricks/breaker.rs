@@ -118,6 +118,12 @@ impl Breaker {
         wait
     }
 
+    /// Whether there was an answer after this time: then the failure of a call that was sent before it says nothing of
+    /// now. Calls that hang in an outage end long after it.
+    pub(super) fn answered_since(&self, sent: Duration) -> bool {
+        self.answered.is_some_and(|answered| answered > sent)
+    }
+
     /// A call has ended.
     pub(super) fn learn(&mut self, says: Says, now: Duration) -> Option<News> {
         match says {

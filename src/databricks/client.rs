@@ -161,16 +161,18 @@ impl Client {
 
     /// Sends a request with the token. A 401 was surely not executed, so that one case is repeated, with a fresh token.
     pub(super) async fn send(&self, request: &Request, deadline: Deadline) -> Result<Answer, Error> {
+        let sent = self.0.gate.now();
         let outcome = self.try_send(request, deadline).await;
-        self.0.gate.learn(&outcome);
+        self.0.gate.learn(sent, &outcome);
         outcome
     }
 
     /// The same for what is sent whether or not the workspace answers: that it fails is no news, that it succeeds is.
     pub(super) async fn send_regardless(&self, request: &Request, deadline: Deadline) -> Result<Answer, Error> {
+        let sent = self.0.gate.now();
         let outcome = self.try_send(request, deadline).await;
         if says(outcome.as_ref().map(drop)) == Says::Answers {
-            self.0.gate.learn(&outcome);
+            self.0.gate.learn(sent, &outcome);
         }
         outcome
     }

@@ -52,11 +52,20 @@ impl Gate {
         not_now(self.breaker().begin(lane, self.clock.now()))
     }
 
-    /// How a call has ended.
-    pub(super) fn learn<T>(&self, outcome: &Result<T, Error>) {
+    /// The time, for [`Self::learn`].
+    pub(super) fn now(&self) -> Duration {
+        self.clock.now()
+    }
+
+    /// How a call has ended that was sent at this time.
+    pub(super) fn learn<T>(&self, sent: Duration, outcome: &Result<T, Error>) {
         // Held over the telling, so that begin and end are told in their order.
         let mut breaker = self.breaker();
-        match (breaker.learn(says(outcome.as_ref().map(drop)), self.clock.now()), outcome) {
+        let says = says(outcome.as_ref().map(drop));
+        if says == Says::Fails && breaker.answered_since(sent) {
+            return;
+        }
+        match (breaker.learn(says, self.clock.now()), outcome) {
             (Some(News::Outage { lasts }), Err(error)) => {
                 let since = SystemTime::now().checked_sub(lasts).unwrap_or(SystemTime::UNIX_EPOCH);
                 self.health.send_replace(Health::Outage { error: error.clone(), since });
@@ -91,7 +100,7 @@ mod tests {
         let clock = ManualClock::default();
         let gate = Gate::new(clock.clock());
         let mut health = gate.health();
-        gate.learn(&Ok(()));
+        gate.learn(gate.now(), &Ok(()));
         let errors = [
             Error::Unavailable(ApiError { http_status: 503, ..ApiError::default() }),
             Error::Transport(TransportError::NoAnswer("reset".to_owned())),
@@ -102,14 +111,30 @@ mod tests {
         for error in errors.into_iter().cycle().take(400) {
             clock.turn(Duration::from_secs(1));
             if gate.pass(Lane::Poll).is_ok() {
-                gate.learn::<()>(&Err(error));
+                gate.learn::<()>(gate.now(), &Err(error));
             }
             if health.has_changed().unwrap() {
                 told.push(health.borrow_and_update().clone());
             }
         }
         assert!(matches!(told[..], [Health::Outage { .. }]), "{told:?}");
-        gate.learn(&Ok(()));
+        gate.learn(gate.now(), &Ok(()));
         assert_eq!(*health.borrow_and_update(), Health::Answering);
+    }
+
+    #[test]
+    fn calls_that_hang_in_an_outage_and_end_after_it_begin_no_other() {
+        let clock = ManualClock::default();
+        let gate = Gate::new(clock.clock());
+        gate.learn(gate.now(), &Ok(()));
+        let sent = gate.now();
+        clock.turn(Duration::from_secs(15));
+        gate.learn(gate.now(), &Ok(()));
+        clock.turn(Duration::from_secs(15));
+        for _ in 0..100 {
+            gate.learn::<()>(sent, &Err(Error::Transport(TransportError::NoAnswer("nothing within 30 s".to_owned()))));
+        }
+        assert_eq!(*gate.health().borrow(), Health::Answering);
+        assert_eq!(gate.may_pass(Lane::Poll), Ok(()));
     }
 }
