@@ -179,6 +179,11 @@ impl Connections {
         map.retain(|_, connection| connection.gone.is_none_or(|gone| gone.elapsed() < RETAINED));
     }
 
+    /// Whether there is such an object.
+    pub(super) fn knows(&self, key: &WorkspaceKey) -> bool {
+        self.known.has(key)
+    }
+
     /// The workspace object as runs of a namespace see it.
     pub(super) fn view(&self, key: &WorkspaceKey, namespace: &str) -> WorkspaceView {
         let map = self.map();
@@ -188,7 +193,9 @@ impl Connections {
             return unchecked.map_or(WorkspaceView::Missing, |view| self.admitted(key, namespace, view));
         };
         let pin = connection.pin.clone();
-        let view = match (&connection.usable, connection.gone) {
+        // The rounds notice a moment later that an object is gone.
+        let gone = connection.gone.or_else(|| (!self.known.has(key)).then(Instant::now));
+        let view = match (&connection.usable, gone) {
             (_, Some(gone)) if gone.elapsed() >= RETAINED || connection.line.is_none() => WorkspaceView::Missing,
             (_, Some(_)) => WorkspaceView::Retained { pin },
             (Usable::Unchecked, None) => WorkspaceView::Unchecked { pin },

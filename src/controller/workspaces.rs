@@ -131,6 +131,7 @@ impl Workspaces {
         let Some(allowed) = &subject.allowed else { return };
         let mut known = self.allowed.lock().unwrap_or_else(PoisonError::into_inner);
         let before = known.insert(subject.key.clone(), allowed.clone());
+        known.retain(|key, _| self.connections.knows(key));
         drop(known);
         if before.is_some_and(|before| before != *allowed) {
             (self.changed)(&subject.key);
