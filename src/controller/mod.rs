@@ -31,6 +31,7 @@ mod subject;
 mod watch;
 mod workspaces;
 
+pub use observe::is_done_with;
 pub use operate::{OperateError, Options, Pulse, operate};
 pub use reconcile::{Next, Reconciler, after_failure};
 pub use watch::{strip, what_matters};

@@ -8,6 +8,22 @@ use crate::api::status::DatabricksRunStatus;
 use crate::api::workspace::WorkspaceKind;
 use crate::lifecycle::{Phase, Subject};
 
+/// Whether nothing is to be done for an object: its newest request has ended, nothing of it is held, and nothing was asked
+/// of it since that the status does not know of. What was asked while no operator was there, and could not be begun at
+/// the first look, waits like anything else.
+#[must_use]
+pub fn is_done_with(object: &RunObject) -> bool {
+    let Some(status) = &object.status else { return false };
+    let handled = |annotation, handled: &Option<String>| {
+        object.annotation(annotation).is_none_or(|token| handled.as_deref() == Some(token))
+    };
+    status.completion_time.is_some()
+        && !object.is_held()
+        && status.observed_generation == object.metadata.generation
+        && handled(RERUN_ANNOTATION, &status.last_handled_rerun)
+        && handled(REPAIR_ANNOTATION, &status.last_handled_repair)
+}
+
 /// An object with its spec decoded, once per look.
 pub(super) struct Looked<'a> {
     object: &'a RunObject,
@@ -59,5 +75,34 @@ impl<'a> Looked<'a> {
             Phase::Idle => self.spec().ok().map(|spec| (spec.workspace_ref.kind(), spec.workspace_ref.name.as_str())),
             Phase::Open(_) | Phase::Live(_) | Phase::Backoff(_) | Phase::Repairing(_) | Phase::Unreadable => pinned,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(metadata: &serde_json::Value, status: &serde_json::Value) -> RunObject {
+        let text = json!({"metadata": metadata, "spec": {}, "status": status});
+        serde_json::from_value(text).unwrap()
+    }
+
+    #[test]
+    fn an_ended_run_of_which_more_was_asked_is_not_done_with() {
+        let ended = json!({"observedGeneration": 1, "completionTime": "2026-01-01T00:00:00Z", "lastHandledRerun": "a"});
+        let asked = |name: &str, token: &str| json!({"generation": 1, "annotations": {name: token}});
+        for (metadata, done) in [
+            (json!({"generation": 1}), true),
+            (asked(RERUN_ANNOTATION, "a"), true),
+            (json!({"generation": 2}), false),
+            (asked(RERUN_ANNOTATION, "b"), false),
+            (asked(REPAIR_ANNOTATION, "a"), false),
+            (json!({"generation": 1, "finalizers": [crate::api::run::FINALIZER]}), false),
+        ] {
+            assert_eq!(is_done_with(&object(&metadata, &ended)), done, "{metadata}");
+        }
+        assert!(!is_done_with(&object(&json!({"generation": 1}), &json!({"observedGeneration": 1}))));
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::fail_points::{self, When};
 use super::memories::{Entry, Memories};
-use super::observe::Looked;
+use super::observe::{Looked, is_done_with};
 use super::perform::perform;
 use super::ports::{Clock, Objects, Pace, Place, Remote, StoreError};
 use super::record::{metadata_patch, status_patch};
@@ -119,8 +119,9 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
     /// wrote at its end.
     pub fn is_overlooked(&self, place: &Place, object: &RunObject) -> bool {
         let now = self.clock.now().mono;
-        let goes_on = !is_done(object) || object.is_held();
-        goes_on && now >= OVERLOOKED && !self.memories.looked_at_since(place, now.saturating_sub(OVERLOOKED))
+        !is_done_with(object)
+            && now >= OVERLOOKED
+            && !self.memories.looked_at_since(place, now.saturating_sub(OVERLOOKED))
     }
 
     async fn steps(&self, place: &Place, entry: &mut Entry, mut object: RunObject) -> Result<Next, StoreError> {

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 
 use super::connections::Connections;
 use super::looks::place_of;
+use super::observe::is_done_with;
 use super::ports::Place;
 use super::process::Operator;
 use super::subject::WorkspaceKey;
@@ -111,10 +112,6 @@ fn wake(stores: &[Store<RunObject>], wakes: &mpsc::Sender<Place>, meets: impl Fn
             }
         }
     });
-}
-
-fn is_done_with(object: &RunObject) -> bool {
-    object.status.as_ref().is_some_and(|status| status.completion_time.is_some()) && !object.is_held()
 }
 
 /// Over how long a time so many runs are woken.

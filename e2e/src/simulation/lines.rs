@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use databricks_run_operator::api::conditions::Reason;
 use databricks_run_operator::api::status::WorkspacePin;
+use databricks_run_operator::controller::is_done_with;
 use databricks_run_operator::controller::ports::Place;
 use databricks_run_operator::databricks::ids::RunId;
 use databricks_run_operator::lifecycle::WorkspaceView;
@@ -170,8 +171,7 @@ pub(super) fn wake_waiting(world: &mut World, id: ProcessId, name: &str) {
         let status = object.status.as_ref();
         let asked = object.spec.pointer("/workspaceRef/name").and_then(serde_json::Value::as_str);
         let pinned = status.and_then(|status| status.workspace.as_ref()).map(|pin| pin.name.as_str());
-        let is_due = status.is_none_or(|status| status.completion_time.is_none()) || object.is_held();
-        is_due && (asked == Some(name) || pinned == Some(name))
+        !is_done_with(object) && (asked == Some(name) || pinned == Some(name))
     };
     let waiting: Vec<Place> = world.processes[id]
         .view
