@@ -2,6 +2,7 @@
 //! run's termination message, the run's message. Tasks that were skipped because of others are no causes.
 
 use super::bounds::one_line;
+use super::project::MAX_KEY;
 use super::verdict::{Look, look, termination};
 use crate::api::conditions::State;
 use crate::api::status::TaskOutput;
@@ -49,8 +50,8 @@ pub fn sentence(run: &Run, outputs: &[TaskOutput]) -> String {
 
 /// What is known of a task itself.
 fn own_words(task: &RunTask, outputs: &[TaskOutput]) -> Option<String> {
-    let error =
-        outputs.iter().find(|output| output.task_key == task.task_key).and_then(|output| output.error.as_deref());
+    let key = one_line(&task.task_key, MAX_KEY);
+    let error = outputs.iter().find(|output| output.task_key == key).and_then(|output| output.error.as_deref());
     let message = task.state.as_ref().and_then(|state| state.state_message.as_deref());
     let details = termination(task.status.as_ref()).and_then(|details| details.message.as_deref());
     first_said([error, message, details])
@@ -83,6 +84,13 @@ mod tests {
             TaskOutput { task_key: "load".into(), error: Some("ValueError: no rows".into()), ..TaskOutput::default() };
         assert_eq!(sentence(&run, &[output]), "task `load`: ValueError: no rows");
         assert_eq!(sentence(&run, &[]), "task `load`: Workload failed");
+    }
+
+    #[test]
+    fn the_error_of_a_task_with_an_odd_key_is_found() {
+        let run = run(7).with([task("a\u{7}  b", 71).ended("TERMINATED", "FAILED").message("Workload failed")]);
+        let output = TaskOutput { task_key: "a b".into(), error: Some("no rows".into()), ..TaskOutput::default() };
+        assert_eq!(sentence(&run, &[output]), "task `a b`: no rows");
     }
 
     #[test]

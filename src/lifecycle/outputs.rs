@@ -1,7 +1,8 @@
 //! What tasks left behind, cut to fit a status. Best effort: a missing output never decides or delays a verdict.
 
-use super::bounds::{clean, head, head_and_tail, tail};
+use super::bounds::{clean, head, head_and_tail, one_line, tail};
 use super::cause::culprits;
+use super::project::MAX_KEY;
 use crate::api::status::TaskOutput;
 use crate::databricks::ids::RunId;
 use crate::databricks::model::{Run, RunOutput};
@@ -30,7 +31,7 @@ pub fn wanted(run: &Run, failures: bool, max_bytes: usize) -> Vec<(String, RunId
         .collect()
 }
 
-/// One task's output with control characters left out and errors bounded; its larger parts are cut by [`fit`].
+/// One task's output under the key that the list of tasks shows, with control characters left out; it is cut by [`fit`].
 #[must_use]
 pub fn of_task(task_key: &str, output: &RunOutput) -> Option<TaskOutput> {
     let notebook = output.notebook_output.as_ref();
@@ -42,7 +43,7 @@ pub fn of_task(task_key: &str, output: &RunOutput) -> Option<TaskOutput> {
     }
     let bytes: usize = [&result, &error, &error_trace, &logs].into_iter().flatten().map(String::len).sum();
     Some(TaskOutput {
-        task_key: task_key.to_owned(),
+        task_key: one_line(task_key, MAX_KEY),
         result,
         error,
         error_trace,
@@ -132,6 +133,14 @@ mod tests {
         assert_eq!(of_task("a", &RunOutput::default()), None);
         let nothing = RunOutput { notebook_output: Some(NotebookOutput::default()), ..RunOutput::default() };
         assert_eq!(of_task("a", &nothing), None);
+    }
+
+    #[test]
+    fn an_output_has_the_key_that_its_task_shows() {
+        let output = RunOutput { error: Some("boom".into()), ..RunOutput::default() };
+        let key = |key: &str| of_task(key, &output).unwrap().task_key;
+        assert_eq!(key("load\u{7}\n\u{1b}[31mnow"), "load now");
+        assert_eq!(key(&"k".repeat(4096)).len(), MAX_KEY);
     }
 
     #[test]

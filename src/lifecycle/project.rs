@@ -27,7 +27,7 @@ const MAX_TASK_MESSAGE: usize = 200;
 /// Bytes of a word such as a state or a code.
 const MAX_WORD: usize = 100;
 /// Bytes of a task key; Databricks allows 100 characters.
-const MAX_KEY: usize = 400;
+pub const MAX_KEY: usize = 400;
 
 /// Writes what the run is and where it stands.
 pub fn run_facts(status: &mut DatabricksRunStatus, pin: &WorkspacePin, run: &Run) {
