@@ -1,7 +1,7 @@
 //! The conditions: one contract with `kubectl wait`, Flux, Argo CD and Helm, kept in one place. `Ready`, `Succeeded` and
 //! `Finished` are always there; `Reconciling` and `Stalled` only while True, and never both.
 
-use super::bounds::head;
+use super::bounds::one_line;
 use super::observed::Now;
 use crate::api::conditions::{self, Reason, set_condition};
 use crate::api::status::DatabricksRunStatus;
@@ -45,7 +45,7 @@ pub fn report(
     generation: i64,
     now: Now,
 ) {
-    let message = head(message, MAX_MESSAGE);
+    let message = one_line(message, MAX_MESSAGE);
     for (kind, value) in conditions::RUN_TYPES.iter().zip(row(standing)) {
         if value.is_empty() {
             status.conditions.retain(|condition| condition.type_ != *kind);
@@ -85,6 +85,14 @@ mod tests {
 
     fn said(status: &DatabricksRunStatus) -> Vec<String> {
         status.conditions.iter().map(|condition| format!("{}={}", condition.type_, condition.status)).collect()
+    }
+
+    #[test]
+    fn a_message_is_one_line_whatever_was_quoted_in_it() {
+        let mut status = DatabricksRunStatus::default();
+        let message = "task `a\n\u{1b}[31mb` depends on `c\u{7}`";
+        report(&mut status, Standing::Failed, Reason::SubmitRejected, message, 1, now(0));
+        assert_eq!(current_message(&status), Some("task `a b` depends on `c`"));
     }
 
     #[test]

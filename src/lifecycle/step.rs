@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::bounds::head;
+use super::bounds::one_line;
 use super::report::MAX_MESSAGE;
 use super::token::IdempotencyToken;
 use crate::api::status::{DatabricksRunStatus, Endpoint, TaskOutput, WorkspacePin};
@@ -67,13 +67,13 @@ impl Announcement {
     /// Something went as it should.
     #[must_use]
     pub fn normal(reason: EventReason, note: &str) -> Self {
-        Self { severity: Severity::Normal, reason, note: head(note, MAX_MESSAGE) }
+        Self { severity: Severity::Normal, reason, note: one_line(note, MAX_MESSAGE) }
     }
 
     /// Somebody should look.
     #[must_use]
     pub fn warning(reason: EventReason, note: &str) -> Self {
-        Self { severity: Severity::Warning, reason, note: head(note, MAX_MESSAGE) }
+        Self { severity: Severity::Warning, reason, note: one_line(note, MAX_MESSAGE) }
     }
 }
 
