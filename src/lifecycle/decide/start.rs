@@ -185,7 +185,7 @@ pub(super) fn prepare(
     if !seen.subject.held || seen.subject.start_mark != Some(&start_mark(seen.subject.uid, serial)) {
         return put_on_hold(serial);
     }
-    let attempt = next.attempt.unwrap_or(0) + 1;
+    let attempt = next.attempt.unwrap_or(0).saturating_add(1);
     next.intent = Some(Intent {
         run_key: key.to_owned(),
         attempt,

@@ -196,3 +196,14 @@ fn a_next_attempt_of_a_newer_operator_s_request_is_not_made_and_can_be_cancelled
     world.settles();
     assert_eq!(world.state(), "Failed");
 }
+
+#[test]
+fn an_attempt_past_all_counting_is_made_all_the_same() {
+    let mut world = with_retries(3);
+    world.status.attempt = Some(i32::MAX);
+    world.fails_with(7, "CLOUD_FAILURE");
+    waits_and_reads(&mut world, 7);
+    world.starts(8);
+    world.settles();
+    assert_eq!((world.status.attempt, world.status.run_id.as_deref()), (Some(i32::MAX), Some("8")));
+}
