@@ -156,6 +156,8 @@ fn come_back_to_life(seen: &Observed<'_>, run: &crate::databricks::model::Run, n
     let mut next = seen.status().clone();
     next.backoff = None;
     next.completion_time = None;
+    // They are of the end that no longer counts, and the tasks need the room.
+    next.outputs = Vec::new();
     next.state = Some(State::Running.as_str().to_owned());
     let message = format!("run {} is under way again: it was repaired in Databricks", run.run_id);
     report(&mut next, Standing::Reconciling, Reason::Running, &message, seen.subject.generation, now);

@@ -165,11 +165,9 @@ fn conclude(seen: &Observed<'_>, mut next: DatabricksRunStatus, ended: Ended<'_>
             record(hold::held(seen, begun(seen, &next, &key, &request, now), now), announce)
         }
         Sequel::Again(action, wait) => {
+            let mut next = backoff::enter(seen, next, action, wait, now);
             fit_outputs(seen, &mut next, read);
-            record(
-                backoff::enter(seen, next, action, wait, now),
-                vec![backoff::announcement(run, action, wait, &message)],
-            )
+            record(next, vec![backoff::announcement(run, action, wait, &message)])
         }
     }
 }
@@ -276,12 +274,13 @@ fn deadline_passed(seen: &Observed<'_>, next: &DatabricksRunStatus, now: Now) ->
 
 fn fit_outputs(seen: &Observed<'_>, next: &mut DatabricksRunStatus, read: &[TaskOutput]) {
     let size = serde_json::to_string(&next).map_or(project::MAX_STATUS, |json| json.len());
-    let left = project::MAX_STATUS.saturating_sub(size + ROOM_FOR_NAME);
+    let left = project::MAX_STATUS.saturating_sub(size + ROOM);
     next.outputs = outputs::fit(read, output_bytes(seen), left);
 }
 
-/// Bytes that the list of outputs itself takes in the JSON.
-const ROOM_FOR_NAME: usize = 64;
+/// Bytes that are left for what may be written beside the outputs later: the list's own name, commands that were taken
+/// note of, a record of this attempt.
+const ROOM: usize = 3 * 1024;
 
 fn output_bytes(seen: &Observed<'_>) -> usize {
     let asked = seen.subject.spec.ok().and_then(|spec| spec.output.as_ref()).and_then(|output| output.max_bytes);

@@ -41,6 +41,37 @@ fn a_queued_run_takes_seven() {
     assert_eq!(world.writes, 7);
 }
 
+/// The world looks at the size of every status that is written.
+#[test]
+fn full_outputs_leave_room_for_what_is_written_beside_them() {
+    let worst = "\"\\".repeat(700);
+    let output = RunOutput { error: Some(worst.clone()), logs: Some(worst.repeat(20)), ..RunOutput::default() };
+    let output = |n: i64| outputs::of_task(&n.to_string(), &output).unwrap();
+    let mut world = World::live(7);
+    world.edits(|spec| spec.backoff_limit = Some(12));
+    for id in 7..20 {
+        let tasks = (0..10).map(|n| task(&n.to_string(), 1000 + n).failed_with("CLOUD_FAILURE"));
+        let failed: Run = run(id).ended("INTERNAL_ERROR", "FAILED").message(&worst).with(tasks);
+        world.polls(failed.clone());
+        let effect = world.asks();
+        world.reads(&effect, &(0..10).map(output).collect::<Vec<_>>());
+        world.rests();
+        assert!(!world.status.outputs.is_empty());
+        if world.state() == "Retrying" {
+            world.passes(Duration::from_mins(7));
+            world.reads_run(failed);
+            world.starts(id + 1);
+            world.settles();
+        }
+    }
+    (world.cancel, world.repair) = (Some(worst.clone()), Some(worst.clone()));
+    world.rests();
+    let tasks = (0..99).map(|n| task(&format!("{worst}{n}"), 1000 + n).is("RUNNING").message(&worst));
+    world.polls(run(19).is("RUNNING").message(&worst).with(tasks));
+    world.rests();
+    assert_eq!((world.state(), world.status.outputs.len()), ("Running", 0));
+}
+
 #[test]
 fn terminating_is_never_written() {
     let mut world = World::live(7);
