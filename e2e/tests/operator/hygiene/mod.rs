@@ -123,11 +123,15 @@ impl Scene {
     }
 
     /// Waits until each fault that is set has struck, and takes them all back.
-    async fn struck(&self, by: &str) {
+    async fn struck(&self, by: &str, operator: &OperatorProcess) {
         let databricks = &self.stage().databricks;
         eventually(&format!("each trouble to be met {by}"), async || {
             let spared: Vec<_> = databricks.faults().into_iter().filter(|(_, hits, _)| *hits == 0).collect();
-            if spared.is_empty() { Ok(()) } else { Err(format!("{spared:#?}\n{}", databricks.story())) }
+            if spared.is_empty() {
+                Ok(())
+            } else {
+                Err(format!("{spared:?}\n{}\nthe operator logs:\n{}", databricks.story(), own_lines(&operator.log())))
+            }
         })
         .await;
         databricks.clear_faults();
@@ -165,7 +169,7 @@ impl Scene {
     }
 
     /// Starts runs through every trouble; one is refused for good, and one fails by itself.
-    async fn start(&mut self, troubles: &[Trouble]) {
+    async fn start(&mut self, troubles: &[Trouble], operator: &OperatorProcess) {
         let refusal = troubles::refusal(&mut self.marks);
         for kind in Kind::ALL {
             let refused = format!("{}-refused", kind.name());
@@ -182,7 +186,7 @@ impl Scene {
             for name in Self::names(kind, troubles) {
                 self.ask(kind, &name, run_now(self.job)).await;
             }
-            self.struck("by the start of a run").await;
+            self.struck("by the start of a run", operator).await;
             self.ask(
                 kind,
                 &format!("{}-fails", kind.name()),
@@ -242,7 +246,7 @@ impl Scene {
     }
 
     /// Ends all runs: some are deleted and cancelled, with troubles, the others succeed, and their outputs are troubled.
-    async fn end(&self, troubles: &[Trouble]) {
+    async fn end(&self, troubles: &[Trouble], operator: &OperatorProcess) {
         let is_deleted = |number: usize| number.is_multiple_of(2);
         self.disturb_each(Operation::Cancel, troubles, is_deleted).await;
         for kind in Kind::ALL {
@@ -250,13 +254,13 @@ impl Scene {
                 self.stage().delete(name).await;
             }
         }
-        self.struck("by a cancellation").await;
+        self.struck("by a cancellation", operator).await;
         // One in two is disturbed; of the others the output is read.
         self.disturb_each(Operation::GetOutput, troubles, |number| number % 4 == 1).await;
         for run in self.stage().databricks.runs() {
             self.stage().databricks.finish(run.id);
         }
-        self.struck("by the reading of an output").await;
+        self.struck("by the reading of an output", operator).await;
         for kind in Kind::ALL {
             for (number, name) in Self::names(kind, troubles).iter().enumerate() {
                 if is_deleted(number) {
@@ -319,6 +323,12 @@ impl Scene {
     }
 }
 
+/// The last lines of a log that are the operator's own, for messages of failed tests.
+fn own_lines(log: &str) -> String {
+    let own: Vec<_> = log.lines().filter(|line| line.contains("databricks_run_operator")).collect();
+    own[own.len().saturating_sub(60)..].join("\n")
+}
+
 /// What `/metrics` of an operator says.
 async fn metrics(operator: &OperatorProcess) -> String {
     let log = operator.log();
@@ -341,9 +351,9 @@ async fn no_secret_and_no_answer_is_told_by_whole_lives_through_every_error() {
 
     let first = scene.operator(&[], &[]);
     scene.be_refused().await;
-    scene.start(&troubles).await;
+    scene.start(&troubles, &first).await;
     scene.disturb_each(Operation::GetRun, &troubles, |_| true).await;
-    scene.struck("by a poll").await;
+    scene.struck("by a poll", &first).await;
     scene.lose_workspaces().await;
     let (first_metrics, first_log) = (metrics(&first).await, first.log());
     first.kill();
@@ -357,7 +367,7 @@ async fn no_secret_and_no_answer_is_told_by_whole_lives_through_every_error() {
     let address = format!("ALL_PROXY=http://operator:{password}@127.0.0.1:{}", proxy.port);
     let second = scene.operator(&["--log-format=json"], &[address]);
     scene.revoke().await;
-    scene.end(&troubles).await;
+    scene.end(&troubles, &second).await;
     assert!(proxy.connected() > 0, "the proxy was used");
     let (second_metrics, second_log) = (metrics(&second).await, second.log());
 
