@@ -201,7 +201,8 @@ pub struct DatabricksWorkspaceStatus {
     /// Where the credential comes from: the name of the field in `spec.auth`. Example: `tokenFederation`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth_kind: Option<String>,
-    /// Who the credential belongs to, as Databricks tells it: a person's or a service principal's user name.
+    /// Who the credential belongs to, as Databricks tells it: a person's or a service principal's user name. Not told where
+    /// the client id is kept in a Secret.
     /// Example: `3f1e9c2a-0000-4000-8000-1234567890ab`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub principal: Option<String>,

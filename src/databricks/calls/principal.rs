@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::databricks::client::{Client, Deadline};
 use crate::databricks::error::Error;
 use crate::databricks::observer::Operation;
+use crate::databricks::settings::{Auth, ClientId};
 
 /// The longest it may take.
 const TIME: Duration = Duration::from_secs(5);
@@ -33,8 +34,12 @@ pub enum Principal {
 pub(in crate::databricks) struct Known(Option<(HeaderValue, Principal)>);
 
 impl Client {
-    /// Who the credential belongs to.
+    /// Who the credential belongs to. Whoever keeps a client id in a Secret does not want it told, and a service
+    /// principal's user name is that id: then it is not asked for.
     pub async fn principal(&self) -> Principal {
+        if let Auth::OauthM2m { client_id: ClientId::Secret(_), .. } = self.settings().auth {
+            return Principal::Untold;
+        }
         let deadline = Deadline::after(TIME);
         let Ok(authorization) = self.authorization(deadline).await else { return Principal::NotAsked };
         if let Some((asked, principal)) = &self.known_principal().0
