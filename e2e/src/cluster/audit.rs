@@ -77,9 +77,10 @@ pub struct AuditEntry {
 }
 
 /// Who asked.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
 pub struct AuditUser {
-    /// "admin", or "system:serviceaccount:NAMESPACE:NAME".
+    /// "admin", or "system:serviceaccount:NAMESPACE:NAME"; empty where the request ended before that was known.
     pub username: String,
 }
 
