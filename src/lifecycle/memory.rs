@@ -401,6 +401,23 @@ mod tests {
     }
 
     #[test]
+    fn what_was_sent_for_one_repair_says_nothing_of_the_next() {
+        let status = |n| DatabricksRunStatus {
+            run_id: Some("7".into()),
+            repair: Some(RepairRecord { after: None, n, body: "{}".into(), repair_id: None }),
+            ..DatabricksRunStatus::default()
+        };
+        let mut memory = Memory::default();
+        for n in [1, 2] {
+            memory.recorded(&status(n), now(0));
+            memory.notice_repair(&status(n), now(0));
+            let repair = memory.repair.as_mut().unwrap();
+            assert!(repair.surely_unsent(), "repair {n}");
+            repair.sending();
+        }
+    }
+
+    #[test]
     fn failures_wait_ten_seconds_then_longer_and_a_quota_waits_minutes() {
         let delays = |error: &Error| [1, 2, 3, 4, 9].map(|count| retry_delay(error, count).as_secs());
         assert_eq!(delays(&Error::Unavailable(ApiError::default())), [10, 20, 40, 60, 60]);

@@ -68,7 +68,7 @@ pub fn fit(outputs: &[TaskOutput], per_task: usize, in_all: usize) -> Vec<TaskOu
         loop {
             let cut = cut_to(output, budget);
             let size = serde_json::to_string(&cut).map_or(usize::MAX, |json| json.len());
-            if size <= left && size <= per_task.saturating_mul(2).saturating_add(OVERHEAD + output.task_key.len()) {
+            if size <= left {
                 left -= size;
                 fitted.push(cut);
                 break;
@@ -198,6 +198,22 @@ mod tests {
         let output = RunOutput { logs: Some("\"".repeat(3000)), ..RunOutput::default() };
         let fitted = fit(&[of_task("quotes", &output).unwrap()], 4096, 300);
         assert!(serde_json::to_string(&fitted).unwrap().len() <= 302, "{fitted:?}");
+    }
+
+    #[test]
+    fn what_grows_in_the_writing_is_cut_and_not_left_out() {
+        let output = RunOutput { logs: Some("\"".repeat(1000)), ..RunOutput::default() };
+        let fitted = fit(&[of_task("quotes", &output).unwrap()], 4096, 1200);
+        let shown = fitted[0].logs.as_ref().unwrap().len();
+        assert!((400..=600).contains(&shown), "{shown} of a thousand");
+    }
+
+    #[test]
+    fn a_long_key_takes_its_part_of_the_room() {
+        let output = RunOutput { logs: Some("l".repeat(3000)), ..RunOutput::default() };
+        let fitted = fit(&[of_task(&"k".repeat(MAX_KEY), &output).unwrap()], 4096, 1000);
+        assert!(serde_json::to_string(&fitted[0]).unwrap().len() <= 1000, "{fitted:?}");
+        assert!(fitted[0].logs.as_ref().unwrap().len() > 400, "{fitted:?}");
     }
 
     proptest! {

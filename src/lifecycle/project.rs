@@ -18,7 +18,7 @@ use crate::databricks::model::{
 pub const MAX_TASKS: usize = 100;
 /// Bytes of a whole status as JSON, an open intent apart.
 pub const MAX_STATUS: usize = 32 * 1024;
-/// Bytes that the list of tasks may take of it.
+/// Bytes that the listed tasks may take of it, the commas between them apart.
 const MAX_TASKS_BYTES: usize = 12 * 1024;
 /// Bytes of Databricks' own messages.
 const MAX_MESSAGE: usize = 500;
@@ -56,7 +56,7 @@ pub fn tasks(status: &mut DatabricksRunStatus, pin: &WorkspacePin, run: &Run) {
         .take(MAX_TASKS)
         .map(|task| task_status(pin, run, task))
         .take_while(|task| {
-            let size = serde_json::to_string(task).map_or(usize::MAX, |json| json.len() + 1);
+            let size = serde_json::to_string(task).map_or(usize::MAX, |json| json.len());
             let fits = size <= left;
             left = left.saturating_sub(size);
             fits
@@ -268,12 +268,40 @@ mod tests {
         let long = |n: i64| task(&format!("{n}").repeat(90), n).ended("TERMINATED", "FAILED").message(&"m".repeat(300));
         let mut status = DatabricksRunStatus::default();
         tasks(&mut status, &pin(), &run(7).with((10..99).map(long)));
-        let (all, one) = (
-            serde_json::to_string(&status.tasks).unwrap().len(),
-            serde_json::to_string(&status.tasks[0]).unwrap().len(),
-        );
-        assert!(all <= MAX_TASKS_BYTES + 1 && all + one > MAX_TASKS_BYTES, "{all} of {MAX_TASKS_BYTES}");
+        let sizes: Vec<_> = status.tasks.iter().map(|task| serde_json::to_string(task).unwrap().len()).collect();
+        let all: usize = sizes.iter().sum();
+        assert!(all <= MAX_TASKS_BYTES && all + sizes[0] > MAX_TASKS_BYTES, "{all} of {MAX_TASKS_BYTES}");
         assert_eq!(status.tasks_truncated, Some(true));
+    }
+
+    #[test]
+    fn forty_ordinary_tasks_are_all_listed() {
+        let ordinary = |n: i64| task(&format!("step-{n}"), n).ended("TERMINATED", "SUCCESS");
+        let mut status = DatabricksRunStatus::default();
+        tasks(&mut status, &pin(), &run(7).with((0..40).map(ordinary)));
+        assert_eq!((status.tasks.len(), status.tasks_truncated), (40, None));
+    }
+
+    #[test]
+    fn a_run_that_never_started_has_no_duration() {
+        let mut status = DatabricksRunStatus::default();
+        let mut never: Run = run(7).ended("SKIPPED", "").into();
+        never.start_time = 0;
+        run_facts(&mut status, &pin(), &never);
+        times(&mut status, &never);
+        assert_eq!((status.start_time, status.duration), (None, None));
+    }
+
+    #[test]
+    fn a_new_cluster_and_a_job_s_own_are_both_waited_for() {
+        let of = |change: fn(&mut RunTask)| {
+            let mut run: Run = run(7).with([task("a", 71), task("b", 72)]);
+            change(&mut run.tasks[1]);
+            run
+        };
+        assert!(waits_for_new_cluster(&of(|task| task.has_new_cluster = true)));
+        assert!(waits_for_new_cluster(&of(|task| task.job_cluster_key = Some("shared".into()))));
+        assert!(!waits_for_new_cluster(&of(|_| ())));
     }
 
     #[test]

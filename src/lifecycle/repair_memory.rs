@@ -105,3 +105,22 @@ impl RepairMemory {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lifecycle::fixtures::now;
+
+    #[test]
+    fn since_when_a_repair_is_acknowledged_is_remembered() {
+        let mut record = RepairRecord { n: 1, ..RepairRecord::default() };
+        let mut memory = RepairMemory::new(RunId(7), &record, true, now(0));
+        memory.notice(&record, now(10));
+        assert_eq!((memory.acknowledged, memory.since), (false, now(0).mono));
+        record.repair_id = Some("5".into());
+        for later in [20, 30] {
+            memory.notice(&record, now(later));
+            assert_eq!((memory.acknowledged, memory.since), (true, now(20).mono));
+        }
+    }
+}

@@ -96,6 +96,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_now_is_what_ready_says() {
+        let mut status = DatabricksRunStatus::default();
+        report(&mut status, Standing::Reconciling, Reason::Running, "running", 1, now(0));
+        for condition in status.conditions.iter_mut().filter(|condition| condition.type_ != "Ready") {
+            condition.reason = "Other".to_owned();
+        }
+        assert_eq!(current_reason(&status), Some("Running"));
+    }
+
+    #[test]
     fn every_standing_says_what_the_contract_says() {
         let mut status = DatabricksRunStatus::default();
         for (standing, expected) in [

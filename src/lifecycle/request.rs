@@ -272,4 +272,36 @@ mod tests {
         assert_eq!(key(json!({"kind": "DatabricksWorkspace", "name": "prod"})), unwritten);
         assert_ne!(key(json!({"kind": "ClusterDatabricksWorkspace", "name": "prod"})), unwritten);
     }
+
+    #[test]
+    fn a_request_is_called_by_its_job_or_by_its_run() {
+        for (body, name) in [
+            (json!({"runNow": {"job_id": 123}}), "123"),
+            (json!({"runNow": {"job_id": "9007199254740993"}}), "9007199254740993"),
+            (json!({"runNow": {}, "jobName": "nightly\netl"}), "nightly etl"),
+            (json!({"submit": {"run_name": "one-off", "tasks": []}}), "one-off"),
+            (json!({"submit": {"tasks": []}}), "Untitled"),
+        ] {
+            let mut spec = body;
+            spec["workspaceRef"] = json!({"name": "prod"});
+            let spec: DatabricksRunSpec = serde_json::from_value(spec).unwrap();
+            assert_eq!(Request::of(&spec).unwrap().display_name(), name);
+        }
+    }
+
+    #[test]
+    fn another_attempt_keeps_what_belongs_to_its_request_and_what_outlives_requests() {
+        let old: DatabricksRunStatus = serde_json::from_value(json!({
+            "observedGeneration": 3, "state": "Failed", "displayName": "nightly", "runKey": "v1:a", "attempt": 2, "retries": 1,
+            "serial": 4, "requestedAt": "2026-01-01T00:00:00Z", "firstSubmitTime": "2026-01-01T00:00:01Z",
+            "executionStartTime": "2026-01-01T00:00:02Z", "lastHandledRerun": "a", "lastHandledCancel": "b",
+            "lastHandledRepair": "c", "runId": "7", "resultState": "FAILED", "attempts": [{"runId": "6"}],
+            "conditions": [{"type": "Ready", "status": "False", "reason": "RunFailed", "message": "no", "lastTransitionTime": "2026-01-01T00:00:03Z"}],
+        }))
+        .unwrap();
+        let mut expected = old.clone();
+        (expected.run_id, expected.result_state) = (None, None);
+        (expected.state, expected.retries) = (Some("Pending".to_owned()), Some(2));
+        assert_eq!(next_attempt(&old), expected);
+    }
 }

@@ -10,8 +10,6 @@
 //! A released version never changes (a golden test holds that): an upgrade or a rollback of the operator must never
 //! re-run anything. A stored key is compared with the function that its version names.
 
-use std::fmt;
-
 use data_encoding::HEXLOWER;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -27,12 +25,6 @@ impl RunKey {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-}
-
-impl fmt::Display for RunKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

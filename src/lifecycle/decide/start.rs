@@ -244,8 +244,7 @@ fn next_serial(seen: &Observed<'_>) -> i64 {
         .start_mark
         .filter(|mark| mark_is_ours(mark, seen.subject.uid))
         .and_then(|mark| mark.split_once('/'))
-        .and_then(|(_, serial)| serial.parse::<i64>().ok())
-        .filter(|serial| *serial > 0);
+        .and_then(|(_, serial)| serial.parse::<i64>().ok());
     by_mark.map_or(by_status, |by_mark| by_mark.max(by_status))
 }
 

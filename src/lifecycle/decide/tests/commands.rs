@@ -103,6 +103,7 @@ fn a_cancel_token_is_honoured_once_and_recorded() {
     world.cancel = Some("now".to_owned());
     world.cancels(Ok(()));
     assert_eq!(world.status.last_handled_cancel.as_deref(), Some("now"));
+    assert_eq!(world.message(), "run 7 is being canceled, because its cancellation was requested");
     world.ends_canceled(7);
     assert_eq!(world.state(), "Canceled");
     world.asks_for_day("2");

@@ -7,7 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use crate::api::status::CancelCause;
 use crate::databricks::model::Run;
-use crate::lifecycle::fixtures::{run, task};
+use crate::lifecycle::fixtures::{run, task, terminated_with};
 use crate::lifecycle::step::{Effect, FreshRun, Outcome};
 use crate::lifecycle::world::{Rest, World, no_answer, not_connected};
 use crate::lifecycle::{Reading, WorkspaceView};
@@ -84,6 +84,7 @@ fn a_request_that_waits_for_its_workspace_ends_at_the_deadline_and_nothing_was_s
     world.settles();
     assert_eq!((world.state(), world.reason()), ("TimedOut", "StartingDeadlineExceeded"));
     assert_eq!(world.status.serial, None);
+    assert!(world.message().contains("nothing was sent"), "{}", world.message());
 }
 
 #[test]
@@ -133,6 +134,21 @@ fn the_active_deadline_passes_in_the_wait_for_an_attempt() {
     world.settles();
     assert_eq!((world.state(), world.reason()), ("TimedOut", "DeadlineExceeded"));
     assert_eq!(world.status.serial, Some(1));
+}
+
+#[test]
+fn the_starting_deadline_passes_in_the_wait_for_an_attempt() {
+    let mut world = with_starting_deadline(5);
+    world.edits(|spec| spec.backoff_limit = Some(3));
+    let mut failed = run(7).ended("INTERNAL_ERROR", "FAILED").with([task("never-begun", 71).is("BLOCKED")]);
+    failed.status = Some(terminated_with("CLOUD_FAILURE"));
+    world.ends(failed);
+    world.settles();
+    assert_eq!(world.state(), "Retrying");
+    world.passes(Duration::from_secs(7));
+    world.settles();
+    assert_eq!((world.state(), world.reason()), ("TimedOut", "StartingDeadlineExceeded"));
+    assert!(world.message().contains("no further attempt is made"), "{}", world.message());
 }
 
 #[test]

@@ -144,6 +144,25 @@ fn a_new_cluster_s_start_is_said_from_the_beginning() {
 }
 
 #[test]
+fn the_page_of_a_run_whose_cluster_starts_is_written_once() {
+    let mut world = World::live(7);
+    let mut starting: Run = run(7).with([task("main", 71)]);
+    starting.tasks[0].has_new_cluster = true;
+    let job = starting.job_id.take();
+    world.polls(starting.clone());
+    world.settles();
+    let writes = world.writes;
+    starting.job_id = job;
+    for _ in 0..10 {
+        world.polls(starting.clone());
+        world.settles();
+        world.passes(Duration::from_mins(1));
+    }
+    assert_eq!(world.writes, writes + 1);
+    assert!(world.status.run_page_url.is_some());
+}
+
+#[test]
 fn the_reason_of_the_queue_is_said() {
     let mut world = World::live(7);
     let queued: Run = serde_json::from_value(json!({
