@@ -24,6 +24,7 @@ fn a_run_of_one_task_that_succeeds_takes_six_writes_and_three_events() {
     world.ends(run(7).ended("TERMINATED", "SUCCESS").with([task("main", 71).ended("TERMINATED", "SUCCESS")]));
     world.settles();
     assert_eq!(world.writes, 6, "finalizer, intent, run id, Running, verdict, release");
+    assert_eq!(world.status.display_name.as_deref(), Some("5"));
     assert_eq!(world.told(), [EventReason::RunSubmitted, EventReason::RunStarted, EventReason::RunSucceeded]);
 }
 
@@ -39,6 +40,7 @@ fn a_queued_run_takes_seven() {
     world.ends(run(7).ended("TERMINATED", "SUCCESS"));
     world.settles();
     assert_eq!(world.writes, 7);
+    assert_eq!(world.told(), [EventReason::RunSubmitted, EventReason::RunStarted, EventReason::RunSucceeded]);
 }
 
 /// The world looks at the size of every status that is written.
