@@ -18,7 +18,7 @@ use crate::lifecycle::observed::{Now, Observed, stamp};
 use crate::lifecycle::report::{Standing, current_message, report};
 use crate::lifecycle::request::{FollowedBy, Request, Wish, accepted, begin, next_attempt, past, remember};
 use crate::lifecycle::step::{Announcement, EventReason};
-use crate::lifecycle::verdict::{Look, look};
+use crate::lifecycle::verdict::{Look, Verdict, look};
 
 /// The wait before the next attempt: 10 s, doubling, at most 6 minutes, as a Job's.
 pub(super) fn wait(status: &DatabricksRunStatus) -> Duration {
@@ -105,7 +105,7 @@ pub(super) fn decide(seen: &Observed<'_>, run: RunId, now: Now) -> Step {
     };
     let read_at = seen.memory.fresh.as_ref().map_or(now.mono, |fresh| fresh.at);
     match live::believed(seen, run, read_at, &fresh.run) {
-        Believed::Ended(verdict) if !verdict.succeeded() => {}
+        Believed::Ended(verdict) if !verdict.succeeded() || is_what_shall_be_repaired(seen, verdict) => {}
         Believed::Ended(verdict) => return finish::decide(seen, pin, &fresh.run, verdict, now),
         Believed::Active(_) => {
             return come_back_to_life(seen, &fresh.run, now).unwrap_or(Step::Wait(Some(Duration::from_secs(10))));
@@ -128,6 +128,11 @@ pub(super) fn decide(seen: &Observed<'_>, run: RunId, now: Now) -> Step {
             in_time(prepare(seen, spec, &request, plan, key, now), deadline)
         }
     }
+}
+
+/// Whether a success, of which tasks failed all the same, is the one whose repair was asked for.
+fn is_what_shall_be_repaired(seen: &Observed<'_>, verdict: Verdict) -> bool {
+    seen.status().attempts.first().is_some_and(|last| last.reason == verdict.reason.as_str())
 }
 
 const CANCELED: &str = "it is not tried again, because its cancellation was requested";

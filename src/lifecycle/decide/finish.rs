@@ -169,6 +169,12 @@ fn conclude(seen: &Observed<'_>, mut next: DatabricksRunStatus, ended: Ended<'_>
             fit_outputs(seen, &mut next, read);
             record(next, vec![backoff::announcement(run, action, wait, &message)])
         }
+        Sequel::Repair => {
+            let mut next = backoff::enter(seen, next, NextAttempt::Repair, Duration::ZERO, now);
+            rest::count_anew(&mut next, now);
+            fit_outputs(seen, &mut next, read);
+            record(next, vec![backoff::announcement(run, NextAttempt::Repair, Duration::ZERO, &message)])
+        }
     }
 }
 
@@ -210,6 +216,8 @@ enum Sequel<'a> {
     Hold(RunKey, Request<'a>),
     /// Another attempt after a wait.
     Again(NextAttempt, Duration),
+    /// The repair that a person has asked for meanwhile.
+    Repair,
 }
 
 fn sequel<'a>(
@@ -253,9 +261,7 @@ fn sequel<'a>(
         }
         Some(_) => Sequel::End,
         None if asked.cancel || stopped => Sequel::End,
-        None if run.is_some() && rest::repair_asked(seen, next) && rest::can_repair(spec, verdict) => {
-            Sequel::Again(NextAttempt::Repair, Duration::ZERO)
-        }
+        None if run.is_some() && rest::repair_asked(seen, next) && rest::can_repair(spec, verdict) => Sequel::Repair,
         None => match action {
             Some(_) if next.retries.unwrap_or(0) >= spec.backoff_limit.unwrap_or(0) => match spec.backoff_limit {
                 Some(limit) if limit > 0 => Sequel::Exhausted(limit),

@@ -62,15 +62,19 @@ fn repair(seen: &Observed<'_>, now: Now) -> Step {
     next.last_handled_repair = token;
     remember(&mut next, past(seen.status(), FollowedBy::Repair));
     next.cancel = None;
-    // It is a new wish: the deadlines count from here and from the repair, not from a start that may be days ago.
-    next.requested_at = Some(now.stamp());
-    next.first_submit_time = None;
+    count_anew(&mut next, now);
     next.backoff = Some(Backoff { action: NextAttempt::Repair, until: now.stamp() });
     next.state = Some(State::Retrying.as_str().to_owned());
     let was = current_message(seen.status()).unwrap_or_default();
     let message = format!("a repair was requested; before it: {was}");
     report(&mut next, Standing::Reconciling, Reason::ProgressingWithRetry, &message, seen.subject.generation, now);
     record(next, Vec::new())
+}
+
+/// A person's repair is a new wish: the deadlines count from here and from the repair, not from a start that may be days ago.
+pub(super) fn count_anew(next: &mut DatabricksRunStatus, now: Now) {
+    next.requested_at = Some(now.stamp());
+    next.first_submit_time = None;
 }
 
 /// Whether what failed of the ended run can be re-run; else why not.
@@ -105,7 +109,7 @@ fn of_a_saved_job(spec: &DatabricksRunSpec) -> bool {
 
 /// Whether a run that ends like this, and is not to be cancelled, can be repaired at once.
 pub(super) fn can_repair(spec: &DatabricksRunSpec, verdict: Verdict) -> bool {
-    of_a_saved_job(spec) && !spec.suspend && verdict.reason != Reason::RunNotFound
+    of_a_saved_job(spec) && !spec.suspend && !matches!(verdict.reason, Reason::RunNotFound | Reason::RunSucceeded)
 }
 
 /// A finished object goes when its time is up, unless a GitOps tool would only put it back and run it again.

@@ -377,3 +377,29 @@ fn a_repair_asked_for_while_the_run_is_live_comes_when_it_has_failed_without_red
     world.reads_run(failed());
     assert!(matches!(world.asks(), Effect::Repair { .. }));
 }
+
+#[test]
+fn a_repair_asked_for_while_the_run_is_live_is_refused_when_it_has_succeeded() {
+    let mut world = World::live(7);
+    world.edits(|spec| spec.active_deadline_seconds = Some(600));
+    world.repair = Some("please".to_owned());
+    // Nobody looked for an hour.
+    world.passes(Duration::from_hours(1));
+    world.ends(succeeded());
+    assert_eq!(world.settles(), None);
+    assert_eq!((world.state(), world.reason()), ("Succeeded", Reason::RunSucceeded.as_str()));
+    assert!(world.told().contains(&EventReason::RepairRefused), "{:?}", world.told());
+}
+
+#[test]
+fn a_repair_asked_for_while_the_run_is_live_has_the_deadlines_of_a_new_request() {
+    let mut world = World::live(7);
+    world.edits(|spec| spec.active_deadline_seconds = Some(600));
+    world.repair = Some("please".to_owned());
+    world.passes(Duration::from_hours(1));
+    let ended = || run(7).ended("TERMINATED", "SUCCESS_WITH_FAILURES");
+    world.ends(ended());
+    world.reads_run(ended());
+    let effect = world.asks();
+    assert!(matches!(effect, Effect::Repair { .. }), "{effect:?}");
+}
