@@ -199,7 +199,7 @@ impl Core {
         }
         // Somebody else has emptied the bucket, or everybody has to pause: the sooner one came first, the sooner one comes
         // again.
-        let step = if self.held_until > now { self.step(now) } else { self.interval() };
+        let step = if self.held_until > now { self.step(lane, now) } else { self.interval() };
         let at = self.held_until.max(now) + step * u32::try_from(ahead + 1).unwrap_or(u32::MAX);
         self.queue(lane).places.insert(who, Place { at, ..place });
         Permission::At(at)
@@ -270,7 +270,7 @@ impl Core {
 
     fn queue_up(&mut self, lane: Lane, who: Asker, now: Duration) -> Permission {
         let start = self.held_until.max(now);
-        let step = self.step(now);
+        let step = self.step(lane, now);
         self.newest += 1;
         let number = self.newest;
         let queue = self.queue(lane);
@@ -282,10 +282,17 @@ impl Core {
         Permission::At(at)
     }
 
-    /// The time between two places of one lane: those that wait at the same time share the rate.
-    fn step(&self, now: Duration) -> Duration {
-        let waiting = self.queues.iter().filter(|queue| queue.last_place > now).count().max(1);
-        self.interval() * u32::try_from(waiting).unwrap_or(1)
+    /// The time between two places of one lane. The most urgent one in which somebody waits has the whole rate but for what
+    /// the others earn. The others are told as if all shared the rate: how many more come before them nobody knows, and who
+    /// comes too early is told a later time.
+    fn step(&self, lane: Lane, now: Duration) -> Duration {
+        let waits = |lane: &Lane| self.queues[*lane as usize].last_place > now;
+        let others = Lane::ALL.into_iter().filter(|other| *other != lane).filter(waits).count();
+        let others = u32::try_from(others).unwrap_or_default();
+        if Lane::ALL.into_iter().take_while(|other| *other != lane).any(|other| waits(&other)) {
+            return self.interval() * (others + 1);
+        }
+        self.interval().div_f64(1.0 - CREDIT_SHARE * f64::from(others))
     }
 
     /// The time between two requests, at the rate that will be back by the time most of those who wait come.

@@ -164,6 +164,20 @@ fn a_flood_of_urgent_requests_does_not_starve_the_polls() {
 }
 
 #[test]
+fn those_who_wait_in_the_most_urgent_lane_have_all_of_the_rate_but_what_the_others_earn() {
+    for (urgent, others) in [(Lane::Submit, 1), (Lane::Submit, 2), (Lane::Cancel, 3)] {
+        let lanes = Lane::ALL.into_iter().rev().take(others).map(|lane| (lane, 100)).chain([(urgent, 400)]);
+        let (mut core, mut crowd) = (fresh(), Crowd::of(&lanes.collect::<Vec<_>>()));
+        crowd.play(&mut core, Duration::ZERO, secs(60.0));
+        let (first, all) = (crowd.sum(urgent), Lane::ALL.map(|lane| crowd.sum(lane)));
+        let share = f64::from(first) / f64::from(all.iter().sum::<u32>());
+        let expected = 1.0 - CREDIT_SHARE * f64::from(u32::try_from(others).unwrap());
+        assert!((share - expected).abs() < 0.05, "{urgent:?} has {share:.2} instead of {expected}: {all:?}");
+        assert!(all.iter().sum::<u32>() >= 850, "{all:?}: the rate is used");
+    }
+}
+
+#[test]
 fn a_cancel_goes_at_once_while_hundreds_of_polls_wait() {
     let (mut core, mut crowd) = (fresh(), Crowd::of(&[(Lane::Poll, 450)]));
     crowd.play(&mut core, Duration::ZERO, secs(30.0));
