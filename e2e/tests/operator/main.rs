@@ -10,6 +10,7 @@ mod deadlines;
 mod deletion;
 mod deletion_at_scale;
 mod exactly_once;
+mod fair_use;
 mod hygiene;
 mod kubectl;
 mod order;
