@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt, TryStreamExt, future};
+use futures::{Stream, StreamExt, TryStreamExt, future, stream};
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::{PredicateConfig, WatchStreamExt, predicates, watcher};
 use kube::{Api, Client, Resource};
@@ -50,8 +50,8 @@ pub(super) fn runs(client: Client, namespace: Option<&str>, keep_keys: Arc<[Stri
         .default_backoff()
         .modify(move |object| strip(object, &keep_keys))
         .reflect(writer)
-        .inspect_ok(tell_complete(listed))
-        .applied_objects()
+        .inspect_ok(tell_complete(listed));
+    let stream = told_when_kept(stream, store.clone())
         .predicate_filter(move |object: &RunObject| what_matters(object, &keys), PredicateConfig::default());
     Watch { store, changes: infallible(stream, "DatabricksRun").map(Ok).boxed(), complete }
 }
@@ -73,10 +73,27 @@ fn of_kind<K: Workspace + 'static>(api: Api<K>, kind: WorkspaceKind) -> Watch<K>
         .default_backoff()
         .modify(|object: &mut K| object.meta_mut().managed_fields = None)
         .reflect(writer)
-        .inspect_ok(tell_complete(listed))
-        .applied_objects()
-        .predicate_filter(predicates::generation, PredicateConfig::default());
+        .inspect_ok(tell_complete(listed));
+    let stream =
+        told_when_kept(stream, store.clone()).predicate_filter(predicates::generation, PredicateConfig::default());
     Watch { store, changes: infallible(stream, kind.as_str()).map(Ok).boxed(), complete }
+}
+
+/// The objects that are there or have changed, each told when the store has it. What is listed comes into the store at the end
+/// of the list: whoever was woken before that would look at what was there before, and not again.
+fn told_when_kept<K: Resource<DynamicType = ()> + Clone + 'static>(
+    events: impl Stream<Item = watcher::Result<watcher::Event<K>>>,
+    store: Store<K>,
+) -> impl Stream<Item = watcher::Result<K>> {
+    events.flat_map(move |event| {
+        let (one, listed) = match event {
+            Ok(watcher::Event::Apply(object)) => (Some(Ok(object)), Vec::new()),
+            Ok(watcher::Event::InitDone) => (None, store.state()),
+            Ok(watcher::Event::Init | watcher::Event::InitApply(_) | watcher::Event::Delete(_)) => (None, Vec::new()),
+            Err(error) => (Some(Err(error)), Vec::new()),
+        };
+        stream::iter(one.into_iter().chain(listed.into_iter().map(|object| Ok((*object).clone()))))
+    })
 }
 
 pub(super) fn tell_complete<K>(listed: tokio::sync::watch::Sender<bool>) -> impl FnMut(&watcher::Event<K>) {
@@ -144,6 +161,7 @@ where
 
 #[cfg(test)]
 mod tests {
+    use kube::runtime::reflector::ObjectRef;
     use serde_json::json;
 
     use super::*;
@@ -180,6 +198,42 @@ mod tests {
         ] {
             assert_ne!(what_matters(&object(changed.clone(), begun.clone()), &[]), hash, "{changed}");
         }
+    }
+
+    #[tokio::test]
+    async fn who_is_woken_finds_in_the_store_what_woke_him() {
+        let version = |name: &str, version: &str| {
+            let metadata = json!({"namespace": "a", "name": name, "uid": name, "resourceVersion": version});
+            object(metadata, json!({}))
+        };
+        let events = [
+            watcher::Event::Init,
+            watcher::Event::InitApply(version("x", "1")),
+            watcher::Event::InitApply(version("y", "1")),
+            watcher::Event::InitDone,
+            watcher::Event::Apply(version("x", "2")),
+            // The watch was interrupted, and everything is listed anew.
+            watcher::Event::Init,
+            watcher::Event::InitApply(version("x", "3")),
+            watcher::Event::InitApply(version("y", "1")),
+            watcher::Event::InitDone,
+            watcher::Event::Delete(version("y", "1")),
+        ];
+        let (store, writer) = reflector::store();
+        let kept = stream::iter(events).map(Ok).reflect(writer);
+        let mut told = std::pin::pin!(told_when_kept(kept, store.clone()));
+        let mut versions = Vec::new();
+        while let Some(object) = told.next().await {
+            let object: RunObject = object.unwrap();
+            let stored = store.get(&ObjectRef::from_obj(&object));
+            assert_eq!(stored.as_deref(), Some(&object), "what a look would be at");
+            versions.push(object.metadata.name.zip(object.metadata.resource_version).unwrap());
+        }
+        versions.sort();
+        assert_eq!(
+            versions.iter().map(|(name, version)| format!("{name}{version}")).collect::<Vec<_>>(),
+            ["x1", "x2", "x3", "y1", "y1"]
+        );
     }
 
     #[test]
