@@ -209,7 +209,11 @@ impl Pulse for Probes {
     }
 
     fn ready(&self) {
-        self.readiness.set(true);
+        self.readiness.ready();
+    }
+
+    fn waits_for(&self, what: String) {
+        self.readiness.waits_for(what);
     }
 }
 

@@ -3,8 +3,8 @@
 //! unplug the operator.
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -78,14 +78,29 @@ impl Heartbeat {
     }
 }
 
-/// Whether the operator's caches are filled. Clones are one flag; it starts as "not ready".
-#[derive(Debug, Clone, Default)]
-pub struct Readiness(Arc<AtomicBool>);
+/// Whether the operator's caches are filled. Clones are one; it starts as "not ready".
+#[derive(Debug, Clone)]
+pub struct Readiness(Arc<Mutex<Result<(), String>>>);
+
+impl Default for Readiness {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Err("the caches of Kubernetes objects are not filled yet".to_owned()))))
+    }
+}
 
 impl Readiness {
-    /// Says whether the caches are filled.
-    pub fn set(&self, ready: bool) {
-        self.0.store(ready, Ordering::Relaxed);
+    /// The caches are filled.
+    pub fn ready(&self) {
+        *self.lock() = Ok(());
+    }
+
+    /// They are not, because of this.
+    pub fn waits_for(&self, what: String) {
+        *self.lock() = Err(what);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Result<(), String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -209,10 +224,9 @@ fn probes(heartbeat: Heartbeat, readiness: Readiness) -> Router {
         )
     };
     let readyz = move || {
-        std::future::ready(if readiness.0.load(Ordering::Relaxed) {
-            (StatusCode::OK, "ok\n")
-        } else {
-            (StatusCode::SERVICE_UNAVAILABLE, "the caches of Kubernetes objects are not filled yet\n")
+        std::future::ready(match &*readiness.lock() {
+            Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
+            Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
         })
     };
     Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz))
@@ -283,7 +297,9 @@ mod tests {
         let address = server.addresses().health;
         let (status, rest) = ask(address, "/readyz");
         assert!(status.contains("503") && rest.contains("caches"), "{status} {rest}");
-        readiness.set(true);
+        readiness.waits_for("nothing may be listed".to_owned());
+        assert!(ask(address, "/readyz").1.contains("nothing may be listed\n"));
+        readiness.ready();
         assert!(ask(address, "/readyz").0.contains("200"));
     }
 

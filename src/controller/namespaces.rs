@@ -3,15 +3,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use futures::StreamExt;
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
 use kube::core::ObjectMeta;
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 
 use super::known::NamespaceLabels;
-use super::watch::{Complete, PAGE, infallible, tell_complete};
+use super::watch::{Complete, Listing, NAMESPACE, PAGE, infallible, tell_listing};
 
 /// What the labels of namespaces are.
 pub(super) struct NamespaceWatch {
@@ -24,14 +24,14 @@ pub(super) struct NamespaceWatch {
 /// The labels of all namespaces.
 pub(super) fn namespaces(client: Client) -> NamespaceWatch {
     let (store, writer) = reflector::store();
-    let (listed, complete) = tokio::sync::watch::channel(false);
+    let (listed, complete) = tokio::sync::watch::channel(Listing::Awaited);
     let stream = watcher(Api::<NamespaceLabels>::all(client), watcher::Config::default().page_size(PAGE))
         .default_backoff()
         .modify(only_labels)
         .reflect(writer)
-        .inspect_ok(tell_complete(listed));
+        .inspect(tell_listing(listed, NAMESPACE));
     let mut labels = Labels::default();
-    let relabelled = infallible(stream, "Namespace").flat_map(move |event| futures::stream::iter(labels.learn(event)));
+    let relabelled = infallible(stream, NAMESPACE).flat_map(move |event| futures::stream::iter(labels.learn(event)));
     NamespaceWatch { store, relabelled: relabelled.boxed(), complete }
 }
 

@@ -90,6 +90,9 @@ pub trait Pulse: Send + Sync + 'static {
 
     /// All objects are known; told once.
     fn ready(&self);
+
+    /// Why they are not, where somebody has to do something about it.
+    fn waits_for(&self, what: String);
 }
 
 /// The controllers' pulse.
@@ -252,7 +255,13 @@ async fn work(
         Arc::clone(&shared.metrics),
     ));
     helpers.spawn(async move {
-        all_known(complete).await;
+        while tokio::time::timeout(BEAT, all_known(complete.clone())).await.is_err() {
+            pulse.beat();
+            let forbidden = watch::forbidden(&complete);
+            if !forbidden.is_empty() {
+                pulse.waits_for(forbidden.join("\n"));
+            }
+        }
         pulse.ready();
         tracing::info!("all objects are known; working");
         loop {

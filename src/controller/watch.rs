@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt, TryStreamExt, future, stream};
+use futures::{Stream, StreamExt, future, stream};
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::{PredicateConfig, WatchStreamExt, predicates, watcher};
 use kube::{Api, Client, Resource};
@@ -16,6 +16,8 @@ use super::subject::Workspace;
 use crate::api::cluster_workspace::ClusterWorkspaceObject;
 use crate::api::run::{CANCEL_ANNOTATION, FINALIZER, REPAIR_ANNOTATION, RERUN_ANNOTATION, RunObject, START_ANNOTATION};
 use crate::api::workspace::{WorkspaceKind, WorkspaceObject};
+
+const RUN: &str = "DatabricksRun";
 
 /// Objects asked for at a time when everything is listed.
 pub(super) const PAGE: u32 = 250;
@@ -30,30 +32,62 @@ pub(super) struct Watch<K: Resource<DynamicType = ()> + 'static> {
 /// Objects that changed; never an error.
 pub(super) type Changes<K> = BoxStream<'static, Result<K, watcher::Error>>;
 
-/// Becomes true once everything has been listed. (A store's own `wait_until_ready` wakes only one of those who wait.)
-pub(super) type Complete = tokio::sync::watch::Receiver<bool>;
+/// How far a watch has come. (A store's own `wait_until_ready` wakes only one of those who wait.)
+pub(super) type Complete = tokio::sync::watch::Receiver<Listing>;
+
+/// How far a watch has come: whether everything has been listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Listing {
+    /// Not yet.
+    Awaited,
+    /// The operator may not list this kind. It asks again.
+    Forbidden(&'static str),
+    /// All objects are known.
+    Done,
+}
 
 /// Ends when everything has been listed.
 pub(super) async fn all_known(complete: Vec<Complete>) {
     for mut complete in complete {
         // Fails only when the watch is gone, and then the process ends anyway.
-        let _ = complete.wait_for(|known| *known).await;
+        let _ = complete.wait_for(|listing| *listing == Listing::Done).await;
     }
 }
+
+/// What the operator may not list, each with what helps; empty if it only takes its time.
+pub(super) fn forbidden(complete: &[Complete]) -> Vec<String> {
+    let kinds = complete.iter().filter_map(|complete| match *complete.borrow() {
+        Listing::Forbidden(kind) => Some(kind),
+        Listing::Awaited | Listing::Done => None,
+    });
+    kinds.map(|kind| format!("the operator may not list and watch {kind} objects; {}", remedy(kind))).collect()
+}
+
+/// What helps who may not list this kind.
+fn remedy(kind: &str) -> &'static str {
+    if [WorkspaceKind::ClusterDatabricksWorkspace.as_str(), NAMESPACE].contains(&kind) {
+        "grant it (config/rbac/operator/cluster-workspaces.yaml), or start the operator with --cluster-workspaces=false"
+    } else {
+        "grant it (config/rbac), or name with --namespace the namespaces in which the operator has it"
+    }
+}
+
+/// The kind of which only labels are watched.
+pub(super) const NAMESPACE: &str = "Namespace";
 
 /// All runs of a namespace, or of all.
 pub(super) fn runs(client: Client, namespace: Option<&str>, keep_keys: Arc<[String]>) -> Watch<RunObject> {
     let (store, writer) = reflector::store();
-    let (listed, complete) = tokio::sync::watch::channel(false);
+    let (listed, complete) = tokio::sync::watch::channel(Listing::Awaited);
     let keys = Arc::clone(&keep_keys);
     let stream = watcher(api::<RunObject>(client, namespace), watcher::Config::default().page_size(PAGE))
         .default_backoff()
         .modify(move |object| strip(object, &keep_keys))
         .reflect(writer)
-        .inspect_ok(tell_complete(listed));
+        .inspect(tell_listing(listed, RUN));
     let stream = told_when_kept(stream, store.clone())
         .predicate_filter(move |object: &RunObject| what_matters(object, &keys), PredicateConfig::default());
-    Watch { store, changes: infallible(stream, "DatabricksRun").map(Ok).boxed(), complete }
+    Watch { store, changes: infallible(stream, RUN).map(Ok).boxed(), complete }
 }
 
 /// All workspaces of a namespace, or of all.
@@ -68,12 +102,12 @@ pub(super) fn cluster_workspaces(client: Client) -> Watch<ClusterWorkspaceObject
 
 fn of_kind<K: Workspace + 'static>(api: Api<K>, kind: WorkspaceKind) -> Watch<K> {
     let (store, writer) = reflector::store();
-    let (listed, complete) = tokio::sync::watch::channel(false);
+    let (listed, complete) = tokio::sync::watch::channel(Listing::Awaited);
     let stream = watcher(api, watcher::Config::default().page_size(PAGE))
         .default_backoff()
         .modify(|object: &mut K| object.meta_mut().managed_fields = None)
         .reflect(writer)
-        .inspect_ok(tell_complete(listed));
+        .inspect(tell_listing(listed, kind.as_str()));
     let stream =
         told_when_kept(stream, store.clone()).predicate_filter(predicates::generation, PredicateConfig::default());
     Watch { store, changes: infallible(stream, kind.as_str()).map(Ok).boxed(), complete }
@@ -96,12 +130,37 @@ fn told_when_kept<K: Resource<DynamicType = ()> + Clone + 'static>(
     })
 }
 
-pub(super) fn tell_complete<K>(listed: tokio::sync::watch::Sender<bool>) -> impl FnMut(&watcher::Event<K>) {
-    move |event| {
-        if matches!(event, watcher::Event::InitDone) {
-            listed.send_replace(true);
+/// Tells how far the list of this kind has come.
+pub(super) fn tell_listing<K>(
+    listed: tokio::sync::watch::Sender<Listing>,
+    kind: &'static str,
+) -> impl FnMut(&watcher::Result<watcher::Event<K>>) {
+    move |event| match event {
+        Ok(watcher::Event::InitDone) => drop(listed.send_replace(Listing::Done)),
+        Err(error) if is_forbidden(error) => {
+            let first = listed.send_if_modified(|listing| {
+                let first = *listing == Listing::Awaited;
+                if first {
+                    *listing = Listing::Forbidden(kind);
+                }
+                first
+            });
+            if first {
+                tracing::error!(kind, %error, "not ready: the operator may not list and watch {kind} objects; {}", remedy(kind));
+            }
         }
+        Ok(_) | Err(_) => {}
     }
+}
+
+fn is_forbidden(error: &watcher::Error) -> bool {
+    let cause = match error {
+        watcher::Error::InitialListFailed(cause) | watcher::Error::WatchStartFailed(cause) => cause,
+        watcher::Error::WatchError(_) | watcher::Error::WatchFailed(_) | watcher::Error::NoResourceVersion => {
+            return false;
+        }
+    };
+    matches!(cause, kube::Error::Api(status) if status.is_forbidden())
 }
 
 fn api<K>(client: Client, namespace: Option<&str>) -> Api<K>

@@ -98,6 +98,8 @@ impl Pulse for NoProbes {
     fn beat(&self) {}
 
     fn ready(&self) {}
+
+    fn waits_for(&self, _: String) {}
 }
 
 /// An operator as a process of its own; killed when dropped, and with this process at the latest.

@@ -2,7 +2,8 @@
 
 use e2e::cluster::rights::{Mode, Right, rights_in, shipped};
 use e2e::cluster::shared;
-use e2e::stage::Stage;
+use e2e::stage::{OperatorProcess, Stage};
+use e2e::wait::eventually;
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::api::{ListParams, PostParams};
@@ -61,6 +62,40 @@ async fn the_sample_lets_the_operator_make_tokens_of_one_service_account_and_of_
         assert!(token("runner").await.is_ok(), "{mode:?}");
         assert!(is_forbidden(&token("other").await), "{mode:?}");
     }
+}
+
+/// The address of the probes of an operator.
+fn health_address(operator: &OperatorProcess) -> String {
+    let log = operator.log();
+    let line = log.lines().find(|line| line.contains("starting") && line.contains("health")).expect(&log);
+    let after = line.rsplit_once("health").unwrap().1;
+    let address = after.find("127.0.0.1:").map(|at| &after[at..]).expect(line);
+    address.split(|c: char| !c.is_ascii_digit() && c != '.' && c != ':').next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn an_operator_that_may_not_watch_what_the_cluster_has_says_what_helps_until_it_may() {
+    let stage = Stage::in_mode(Mode::WithoutClusterRights, "no-cluster").await;
+    stage.expect_refusals();
+    let operator = stage.process(env!("CARGO_BIN_EXE_operator"), &["--cluster-workspaces", "true"]);
+    for kind in ["ClusterDatabricksWorkspace", "Namespace"] {
+        operator.logs(&format!("may not list and watch {kind} objects; grant it")).await;
+    }
+    operator.logs("or start the operator with --cluster-workspaces=false").await;
+    let ready = format!("http://{}/readyz", health_address(&operator));
+    let probed = async || {
+        let answer = reqwest::get(&ready).await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    eventually("the probe to say it", async || match probed().await {
+        (503, text) if text.contains("start the operator with --cluster-workspaces=false") => Ok(()),
+        answer => Err(format!("{answer:?}")),
+    })
+    .await;
+    let right = include_str!("../../../../config/rbac/operator/cluster-workspaces.yaml");
+    stage.rights.grant_also(right).await.unwrap();
+    operator.logs("all objects are known; working").await;
+    assert_eq!(probed().await.0, 200);
 }
 
 #[tokio::test]
