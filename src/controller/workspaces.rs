@@ -202,7 +202,25 @@ impl Workspaces {
         let client = client.inspect_err(|_| self.connections.refuse(key, pin.clone()))?;
         let refusals = self.connections.connect(key, pin, client.clone(), made_of);
         self.watch_health(client.health(), refusals, key.clone());
+        self.watch_credentials(client.refused(), key.clone());
         Ok(client)
+    }
+
+    /// Has a workspace that could be used checked when any call is refused for its credentials, for as long as this connection
+    /// lives. (One that cannot be used is checked every few seconds anyway.)
+    fn watch_credentials(&self, mut refused: watch::Receiver<bool>, who: WorkspaceKey) {
+        let (look_again, connections) = (self.look_again.clone(), Arc::clone(&self.connections));
+        tokio::spawn(async move {
+            while refused.changed().await.is_ok() {
+                if *refused.borrow_and_update() && connections.usable(&who) == Some(Usable::Yes) {
+                    if look_again.send(who.clone()).await.is_err() {
+                        return;
+                    }
+                    // Credentials that are refused now and then are no reason to check all the time.
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        });
     }
 
     /// Has the workspace checked whenever an outage begins or ends, and whenever its poller begins or ceases to be refused,

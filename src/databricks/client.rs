@@ -87,6 +87,12 @@ impl Client {
         self.0.gate.health()
     }
 
+    /// Whether the credentials were refused, or could not be had, at the last call that was answered.
+    #[must_use]
+    pub fn refused(&self) -> watch::Receiver<bool> {
+        self.0.gate.refused()
+    }
+
     /// Asks the breaker and the limiter, once per operation. Refused, nothing is sent and the caller is told how long to
     /// wait. What the breaker holds back is told to nobody else: an outage is told once, as [`Health`].
     pub(super) fn permission(&self, operation: Operation, lane: Lane, about: impl Hash) -> Result<(), Error> {

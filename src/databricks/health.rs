@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::breaker::{Breaker, News};
 pub use super::breaker::{Says, says};
 use super::clock::Clock;
-use super::error::Error;
+use super::error::{CredentialsError, Error};
 use super::limiter::Lane;
 
 /// Those who are told a time come up to this share of it later: a thousand of them must not come at one instant.
@@ -30,16 +30,17 @@ pub enum Health {
     },
 }
 
-/// The breaker of one client.
+/// The breaker of one client, and whether its credentials are good.
 pub(super) struct Gate {
     breaker: Mutex<Breaker>,
     clock: Clock,
     health: watch::Sender<Health>,
+    refused: watch::Sender<bool>,
 }
 
 impl Gate {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { breaker: Mutex::default(), clock, health: watch::Sender::default() }
+        Self { breaker: Mutex::default(), clock, health: watch::Sender::default(), refused: watch::Sender::default() }
     }
 
     /// Whether a call would be sent now; else [`Error::NotNow`].
@@ -62,6 +63,10 @@ impl Gate {
         // Held over the telling, so that begin and end are told in their order.
         let mut breaker = self.breaker();
         let says = says(outcome.as_ref().map(drop));
+        if says == Says::Answers {
+            let refused = outcome.as_ref().is_err_and(refuses_credentials);
+            self.refused.send_if_modified(|known| std::mem::replace(known, refused) != refused);
+        }
         if says == Says::Fails && breaker.answered_since(sent) {
             return;
         }
@@ -80,8 +85,38 @@ impl Gate {
         self.health.subscribe()
     }
 
+    /// Whether the last call that was answered was refused for its credentials, or there were none to send.
+    pub(super) fn refused(&self) -> watch::Receiver<bool> {
+        self.refused.subscribe()
+    }
+
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a call that failed like this says that the credentials are no good, or not to be had. Every other call of the same
+/// identity is bound to fail like it.
+fn refuses_credentials(error: &Error) -> bool {
+    match error {
+        // It is the cluster that gave no answer.
+        Error::Credentials(CredentialsError::Unavailable(_)) => false,
+        Error::Unauthenticated(_) | Error::Credentials(_) => true,
+        Error::NoToken(no) => match &no.cause {
+            cause @ Error::Credentials(_) => refuses_credentials(cause),
+            cause => says(Err(cause)) == Says::Answers,
+        },
+        Error::NotFound(_)
+        | Error::NoSuchRoute(_)
+        | Error::Rejected(_)
+        | Error::Forbidden(_)
+        | Error::Throttled { .. }
+        | Error::QuotaExceeded(_)
+        | Error::Unavailable(_)
+        | Error::Transport(_)
+        | Error::WrongHost(_)
+        | Error::HostNotAllowed(_)
+        | Error::NotNow(_) => false,
     }
 }
 
@@ -93,7 +128,7 @@ fn not_now(wait: Option<Duration>) -> Result<(), Error> {
 mod tests {
     use super::super::clock::tests::ManualClock;
     use super::*;
-    use crate::databricks::error::{ApiError, TransportError};
+    use crate::databricks::error::{ApiError, NoToken, TransportError};
 
     #[test]
     fn an_outage_is_one_value_from_its_begin_to_its_end_whatever_it_is_made_of() {
@@ -120,6 +155,34 @@ mod tests {
         assert!(matches!(told[..], [Health::Outage { .. }]), "{told:?}");
         gate.learn(gate.now(), &Ok(()));
         assert_eq!(*health.borrow_and_update(), Health::Answering);
+    }
+
+    #[test]
+    fn refused_credentials_are_told_once_and_until_a_call_is_answered_otherwise() {
+        let gate = Gate::new(ManualClock::default().clock());
+        let mut refused = gate.refused();
+        let no_token = |cause| Error::NoToken(Box::new(NoToken { cause, from: None, remedy: None }));
+        let denied = || Error::Unauthenticated(ApiError { http_status: 401, ..ApiError::default() });
+        let down = || Error::Unavailable(ApiError { http_status: 503, ..ApiError::default() });
+        let mut told = Vec::new();
+        for outcome in [
+            Ok(()),
+            Err(denied()),
+            Err(no_token(denied())),
+            // Says nothing of credentials, whoever does not answer.
+            Err(down()),
+            Err(no_token(down())),
+            Err(denied()),
+            Err(Error::NotFound(ApiError::default())),
+            Err(no_token(Error::Credentials(CredentialsError::NotFound("no Secret `db`".to_owned())))),
+            Ok(()),
+        ] {
+            gate.learn(gate.now(), &outcome);
+            if refused.has_changed().unwrap() {
+                told.push(*refused.borrow_and_update());
+            }
+        }
+        assert_eq!(told, [true, false, true, false]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use databricks_run_operator::api::workspace::WorkspaceObject;
 use e2e::cluster::rights::Mode;
 use e2e::stage::{Stage, WORKSPACE};
 use e2e::wait::eventually;
-use e2e::workspace::{Fault, Kind, Operation, RetryAfter};
+use e2e::workspace::{Fault, Kind, OWNER, Operation, RetryAfter};
 use futures::StreamExt;
 use k8s_openapi::api::events::v1::Event;
 use kube::Api;
@@ -278,4 +278,22 @@ async fn an_outage_of_many_kinds_of_errors_is_two_changes_and_two_events_and_no_
     assert_eq!((count("WorkspaceReady"), count("Unreachable"), events.len()), (2, 1, 3), "{events:#?}");
     stage.databricks.finish(stage.databricks.runs()[0].id);
     stage.finished("live").await;
+}
+
+#[tokio::test]
+async fn a_start_that_is_refused_for_its_credentials_shows_in_the_workspace_before_its_next_check() {
+    let stage = Stage::set("refused-start").await;
+    let job = stage.databricks.job("nightly").id();
+    let _operator = stage.operator().await;
+    stage.workspace_ready("True", "WorkspaceReady").await;
+    // No run is live: nobody but the start finds out, and the next check is five minutes away.
+    stage.databricks.revoke_token(stage.databricks.token());
+    stage.apply(&stage.run("nightly", run_now(job))).await;
+    stage.workspace_ready("False", "Unauthorized").await;
+    assert_eq!(stage.databricks.runs_started(), 0, "{}", stage.databricks.story());
+    stage.databricks.accept_token(stage.databricks.token(), OWNER, None);
+    let run = stage.finished("nightly").await;
+    assert_eq!(run.text("state"), "Succeeded", "{}", stage.story(&run));
+    stage.workspace_ready("True", "WorkspaceReady").await;
+    stage.assert_started_once_each(1);
 }
