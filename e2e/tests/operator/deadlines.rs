@@ -40,9 +40,10 @@ async fn never_executes(prefix: &str, script: Script) {
     let stage = Stage::set(prefix).await;
     let job = stage.databricks.job("nightly").script(script).id();
     let _operator = stage.operator().await;
-    let mut object = stage.run("late", run_now(job));
-    object["spec"]["startingDeadlineSeconds"] = json!(1);
-    stage.apply(&object).await;
+    stage.apply(&stage.run("late", run_now(job))).await;
+    // Set before, it could pass on a slow machine before anything is sent.
+    stage.until("late", "started", |run| !run.text("runId").is_empty()).await;
+    stage.edit("late", json!({"startingDeadlineSeconds": 1})).await;
     let run = stage.finished("late").await;
     assert_timed_out(&stage, &run, "StartingDeadlineExceeded");
     assert!(run.message("Ready").contains("spec.startingDeadlineSeconds"), "{}", stage.story(&run));
@@ -85,9 +86,10 @@ async fn a_start_in_doubt_is_found_and_cancelled_at_the_starting_deadline() {
     let job = stage.databricks.job("nightly").script(Script::new().queued_for(FOR_EVER)).id();
     stage.databricks.fault(Fault::on(Operation::RunNow, Kind::LoseAnswer).once());
     let _operator = stage.operator().await;
-    let mut object = stage.run("late", run_now(job));
-    object["spec"]["startingDeadlineSeconds"] = json!(1);
-    stage.apply(&object).await;
+    stage.apply(&stage.run("late", run_now(job))).await;
+    // Set before, it could pass on a slow machine before anything is sent.
+    stage.until_started(1).await;
+    stage.edit("late", json!({"startingDeadlineSeconds": 1})).await;
     let run = stage.finished("late").await;
     assert_timed_out(&stage, &run, "StartingDeadlineExceeded");
     assert_eq!(run.text("runId"), stage.databricks.runs()[0].id.to_string(), "{}", stage.story(&run));
