@@ -21,7 +21,7 @@ use super::state::Settings;
 use super::tokens::{Access, Client};
 
 /// How long [`Control::wait_for_request`] waits before it gives up.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// A handle on a workspace; clones are the same workspace. `Workspace` has all its methods.
 #[derive(Clone)]
@@ -241,7 +241,7 @@ impl Control {
         self.count(Operation::CancelAll)
     }
 
-    /// The first request for this call that matches, past or to come. Gives up after a minute.
+    /// The first request for this call that matches, past or to come. Gives up after three minutes.
     pub async fn wait_for_request(
         &self,
         operation: Operation,
