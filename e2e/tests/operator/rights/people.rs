@@ -1,10 +1,10 @@
 //! What people may do with the roles `view`, `edit` and `admin` that every cluster has, once `config/rbac/users` is applied.
 
 use e2e::cluster::ControlPlane;
-use e2e::stage::Stage;
+use e2e::stage::{Stage, WORKSPACE};
 use e2e::wait::eventually;
 use e2e::workspace::Options;
-use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, PostParams};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
 use kube::{Api, Client};
 use serde_json::json;
@@ -28,8 +28,9 @@ async fn somebody(stage: &Stage, role: &str) -> Client {
     stage.cluster.client_as(&stage.namespace, role).await.unwrap()
 }
 
-/// What somebody may do: see runs, see workspaces, start runs, end them, make workspaces, take them away.
-async fn may(stage: &Stage, client: &Client) -> [bool; 6] {
+/// What somebody may do: see runs, see workspaces, start runs, end them, make workspaces, take them away; and write what only
+/// the operator writes.
+async fn may(stage: &Stage, client: &Client) -> ([bool; 6], bool) {
     let (runs, workspaces) = (api(stage, client, "DatabricksRun"), api(stage, client, "DatabricksWorkspace"));
     let object = |manifest| serde_json::from_value::<DynamicObject>(manifest).unwrap();
     let run = object(stage.run("someone-s", run_now(1)));
@@ -38,14 +39,19 @@ async fn may(stage: &Stage, client: &Client) -> [bool; 6] {
     let workspace = object(workspace);
     let dry = PostParams { dry_run: true, ..PostParams::default() };
     let dry_deletion = DeleteParams { dry_run: true, ..DeleteParams::default() };
-    [
+    let (dry_patch, status) =
+        (PatchParams { dry_run: true, ..PatchParams::default() }, json!({"status": {"runId": "1"}}));
+    let writes_status = runs.patch_status("there", &dry_patch, &Patch::Merge(&status)).await.is_ok()
+        || workspaces.patch_status(WORKSPACE, &dry_patch, &Patch::Merge(json!({"status": {}}))).await.is_ok();
+    let may = [
         runs.list(&ListParams::default()).await.is_ok(),
         workspaces.list(&ListParams::default()).await.is_ok(),
         runs.create(&dry, &run).await.is_ok(),
         runs.delete("there", &dry_deletion).await.is_ok(),
         workspaces.create(&dry, &workspace).await.is_ok(),
-        workspaces.delete(e2e::stage::WORKSPACE, &dry_deletion).await.is_ok(),
-    ]
+        workspaces.delete(WORKSPACE, &dry_deletion).await.is_ok(),
+    ];
+    (may, writes_status)
 }
 
 #[tokio::test]
@@ -58,7 +64,9 @@ async fn viewers_see_editors_start_and_end_runs_and_only_administrators_make_wor
     stage.apply(&stage.run("there", run_now(1))).await;
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/rbac/users");
     let before = somebody(&stage, "admin").await;
-    assert_eq!(may(&stage, &before).await, [false; 6]);
+    assert_eq!(may(&stage, &before).await, ([false; 6], false));
+    // One who may do everything writes a status: what is asked here is a question of rights alone.
+    assert_eq!(may(&stage, &stage.client).await, ([true; 6], true));
     stage.kubectl(&["apply", "-k", folder]).await;
     for (role, expected) in [
         ("view", [true, true, false, false, false, false]),
@@ -67,8 +75,8 @@ async fn viewers_see_editors_start_and_end_runs_and_only_administrators_make_wor
     ] {
         let client = somebody(&stage, role).await;
         eventually(&format!("what {role} may do"), async || match may(&stage, &client).await {
-            may if may == expected => Ok(()),
-            may => Err(format!("{may:?} instead of {expected:?}")),
+            may if may == (expected, false) => Ok(()),
+            may => Err(format!("{may:?} instead of {expected:?} and no status")),
         })
         .await;
     }
