@@ -99,9 +99,9 @@ impl Gate {
 /// identity is bound to fail like it.
 fn refuses_credentials(error: &Error) -> bool {
     match error {
-        // It is the cluster that gave no answer.
-        Error::Credentials(CredentialsError::Unavailable(_)) => false,
-        Error::Unauthenticated(_) | Error::Credentials(_) => true,
+        // Where they are unavailable it is the cluster that gave no answer.
+        Error::Credentials(error) => !matches!(error, CredentialsError::Unavailable(_)),
+        Error::Unauthenticated(_) => true,
         Error::NoToken(no) => match &no.cause {
             cause @ Error::Credentials(_) => refuses_credentials(cause),
             cause => says(Err(cause)) == Says::Answers,
