@@ -35,8 +35,8 @@ pub fn head_and_tail(text: &str, max: usize) -> String {
     format!("{}{MARK}{}", &text[..first], &text[last..])
 }
 
-/// Free text from outside, fit for a status or an event: terminal colour codes and control characters (but for line
-/// breaks and tabs) are left out.
+/// Free text from outside, fit for a status or an event: terminal colour codes, control characters (but for line breaks
+/// and tabs) and what turns the direction of text around are left out.
 #[must_use]
 pub fn clean(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -51,11 +51,16 @@ pub fn clean(text: &str) -> String {
                     }
                 }
             }
-        } else if !c.is_control() || c == '\n' || c == '\t' {
+        } else if (!c.is_control() && !turns_text(c)) || c == '\n' || c == '\t' {
             out.push(c);
         }
     }
     out
+}
+
+/// Whether a character has what stands around it shown in another order than it is written in.
+fn turns_text(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The same on one line, for conditions and events.
@@ -102,6 +107,11 @@ mod tests {
     #[test]
     fn colours_of_a_notebook_trace_are_left_out() {
         assert_eq!(clean("\u{1b}[0;31mValueError\u{1b}[0m: no\u{7} rows"), "ValueError: no rows");
+    }
+
+    #[test]
+    fn nothing_turns_the_direction_of_text_around() {
+        assert_eq!(clean("task \u{202e}gnp.tluser\u{2066} failed\u{200f}"), "task gnp.tluser failed");
     }
 
     #[test]
