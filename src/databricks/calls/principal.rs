@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::databricks::client::{Client, Deadline};
 use crate::databricks::error::Error;
+use crate::databricks::error_body::clean;
 use crate::databricks::observer::Operation;
 use crate::databricks::settings::{Auth, ClientId};
 
@@ -67,8 +68,8 @@ struct Me {
     user_name: String,
 }
 
-fn named(text: &str) -> Principal {
-    let name: String = text.chars().filter(|character| !character.is_control()).take(MAX_NAME).collect();
+pub(in crate::databricks) fn named(text: &str) -> Principal {
+    let name: String = clean(text).chars().take(MAX_NAME).collect();
     if name.trim().is_empty() { Principal::Untold } else { Principal::Named(name.trim().to_owned()) }
 }
 
@@ -77,9 +78,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_one_line_and_not_too_long() {
+    fn a_name_is_one_harmless_line_and_not_too_long() {
         assert_eq!(named(" me@corp.test\n"), Principal::Named("me@corp.test".to_owned()));
-        assert_eq!(named(" \n"), Principal::Untold);
+        assert_eq!(named("me\u{202e}moc.live\u{1b}[2J"), Principal::Named("memoc.live[2J".to_owned()));
+        assert_eq!(named(" \n\u{200f}"), Principal::Untold);
         let Principal::Named(long) = named(&"ü".repeat(10_000)) else { panic!() };
         assert_eq!(long.chars().count(), MAX_NAME);
     }
