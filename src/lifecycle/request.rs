@@ -304,4 +304,12 @@ mod tests {
         (expected.state, expected.retries) = (Some("Pending".to_owned()), Some(2));
         assert_eq!(next_attempt(&old), expected);
     }
+
+    #[test]
+    fn numbers_are_sent_as_they_were_written() {
+        let body = r#"{"rates":[0.1,31.245270191439438,0.9745963848909007,1e-7,9007199254740993],"whole":2.0}"#;
+        let spec = format!(r#"{{"workspaceRef":{{"name":"prod"}},"submit":{body}}}"#);
+        let spec: DatabricksRunSpec = serde_json::from_str(&spec).unwrap();
+        assert_eq!(Request::of(&spec).unwrap().text(None), body);
+    }
 }
