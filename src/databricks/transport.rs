@@ -17,7 +17,9 @@ use std::error::Error as StdError;
 use std::fmt::Display;
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
+};
 use reqwest::{Certificate, Client, Response, redirect, retry};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
@@ -94,7 +96,7 @@ impl HttpRequest<'_> {
 /// A 2xx answer that is not HTML.
 pub(super) struct Answer {
     pub(super) server_time: Option<SystemTime>,
-    body: Vec<u8>,
+    pub(super) body: Vec<u8>,
 }
 
 impl Answer {
@@ -204,18 +206,10 @@ impl Transport {
         *status = Some(http_status);
         let good = response.status().is_success();
         let (body, whole) = read(&mut response, if good { cap } else { ERROR_BODY }).await;
-        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let server_time = header(DATE.as_str()).and_then(|text| httpdate::parse_http_date(text).ok());
+        let server_time = server_time(response.headers());
         // A date in Retry-After is a time of their clock, which need not be ours.
         let now = server_time.unwrap_or_else(SystemTime::now);
-        let evidence = Evidence {
-            status: http_status,
-            content_type: header(CONTENT_TYPE.as_str()),
-            location: header("location"),
-            request_id: REQUEST_ID.iter().find_map(|name| header(name)),
-            retry_after: header(RETRY_AFTER.as_str()).and_then(|text| retry_after::parse(text, now)),
-            body: &body,
-        };
+        let evidence = evidence(http_status, response.headers(), &body, now);
         if let Some(mut verdict) = classify(&evidence) {
             cut_out(&mut verdict.error, secrets.iter().map(ExposeSecret::expose_secret));
             tracing::debug!(status = http_status, rule = verdict.rule, error = %verdict.error, "no success");
@@ -246,6 +240,27 @@ impl Transport {
             None => builder,
         })
     }
+}
+
+/// When an answer was given, by its own clock.
+pub(super) fn server_time(headers: &HeaderMap) -> Option<SystemTime> {
+    header(headers, DATE.as_str()).and_then(|text| httpdate::parse_http_date(text).ok())
+}
+
+/// An answer as the rules look at it. `now` is what a date in `Retry-After` is compared with.
+pub(super) fn evidence<'a>(status: u16, headers: &'a HeaderMap, body: &'a [u8], now: SystemTime) -> Evidence<'a> {
+    Evidence {
+        status,
+        content_type: header(headers, CONTENT_TYPE.as_str()),
+        location: header(headers, LOCATION.as_str()),
+        request_id: REQUEST_ID.iter().find_map(|name| header(headers, name)),
+        retry_after: header(headers, RETRY_AFTER.as_str()).and_then(|text| retry_after::parse(text, now)),
+        body,
+    }
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 /// Reads at most `cap` bytes, counted after decompression. Always gives what came, and whether that was all.
