@@ -4,6 +4,8 @@ pub mod api;
 pub mod cli;
 pub mod controller;
 pub mod databricks;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod lifecycle;
 pub mod poller;
 pub mod server;

@@ -18,6 +18,8 @@ mod clock;
 pub mod credentials;
 pub mod error;
 mod error_body;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod health;
 pub mod host;
 pub mod host_policy;

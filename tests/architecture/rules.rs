@@ -20,6 +20,7 @@ pub(crate) const ROOMS: &[(&str, Uses)] = &[
     ("main", Uses::Any),
     ("cli", Uses::Any),
     ("server", Uses::Any),
+    ("fuzzing", Uses::Any),
     ("controller", Uses::Only(&["poller", "lifecycle", "databricks", "api", "leader", "telemetry"])),
     ("lifecycle", Uses::Only(&["api", "databricks::model", "databricks::error", "databricks::ids"])),
     ("poller", Uses::Only(&["databricks", "telemetry"])),

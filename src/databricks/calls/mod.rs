@@ -21,6 +21,8 @@ pub use find_job::JobMatch;
 pub use list_runs::{FoundRuns, ListRuns};
 pub(super) use principal::Known;
 pub use principal::Principal;
+#[cfg(any(test, fuzzing))]
+pub(super) use {principal::named, start::with_token};
 
 /// An answer and when it was given, by Databricks' own clock: run times must never be compared with ours.
 #[derive(Debug, Clone, PartialEq, Eq)]

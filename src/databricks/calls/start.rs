@@ -60,7 +60,7 @@ impl Client {
 
 /// Puts the token into the text of the body. The text itself is not touched: parsing and writing it again would change
 /// numbers that no float holds.
-fn with_token(body: &str, token: &IdempotencyToken) -> Result<String, &'static str> {
+pub(in crate::databricks) fn with_token(body: &str, token: &IdempotencyToken) -> Result<String, &'static str> {
     let fields: Map<String, Value> = serde_json::from_str(body).map_err(|_| "the request is not a JSON object")?;
     if fields.contains_key(TOKEN_FIELD) {
         return Err("the request holds an idempotency_token of its own");

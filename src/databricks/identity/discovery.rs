@@ -110,8 +110,8 @@ impl TokenEndpoint {
 }
 
 #[derive(Deserialize)]
-struct Document {
-    token_endpoint: String,
+pub(super) struct Document {
+    pub(super) token_endpoint: String,
 }
 
 /// Whether an error means that there is no document, rather than that it could not be had now.
@@ -136,7 +136,7 @@ fn says_that_there_is_none(error: &Error) -> bool {
 }
 
 /// The path of an endpoint that is on this host, or why it cannot be used. Tells a foreign host's name and no more.
-fn path_on(host: &Host, endpoint: &str) -> Result<String, String> {
+pub(super) fn path_on(host: &Host, endpoint: &str) -> Result<String, String> {
     let no_address = || "it is no address of an endpoint".to_owned();
     if endpoint.len() > LONGEST {
         return Err(no_address());

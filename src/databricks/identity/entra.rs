@@ -158,7 +158,7 @@ fn login_host(settings: &Settings) -> Host {
 
 /// The v2 token endpoint of a directory. Its id comes from whoever writes the workspace object: it must be one piece of
 /// a path.
-fn path(tenant_id: &str) -> Result<String, InvalidSettings> {
+pub(super) fn path(tenant_id: &str) -> Result<String, InvalidSettings> {
     let plain = tenant_id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'));
     let starts_well = tenant_id.starts_with(|c: char| c.is_ascii_alphanumeric());
     if !plain || !starts_well || tenant_id.len() > 253 {

@@ -8,6 +8,8 @@
 mod claims;
 mod discovery;
 mod entra;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod oauth_m2m;
 mod pat;
 mod token_answer;

@@ -68,7 +68,7 @@ fn plain(operation: Operation, method: Method, path: &str) -> HttpRequest<'stati
 }
 
 /// What the API's error classes mean where a token was asked for.
-fn of_token_endpoint(error: Error, path: &str) -> Error {
+pub(super) fn of_token_endpoint(error: Error, path: &str) -> Error {
     match error {
         // RFC 6749 lets a server answer 400 to wrong credentials, and nothing else of these requests can be wrong.
         Error::Rejected(api) | Error::NotFound(api) => Error::Unauthenticated(api),
