@@ -46,6 +46,11 @@ pub struct RunArgs {
     #[arg(long = "namespace", value_name = "NAME", env = "DBRUN_NAMESPACE", value_delimiter = ',')]
     namespaces: Vec<String>,
 
+    /// Serve only runs with these labels, as for `kubectl get -l`: two operators whose selectors exclude each other share a
+    /// cluster. Workspaces are not selected: each operator uses those that its runs name. Default: all runs.
+    #[arg(long, value_name = "SELECTOR", env = "DBRUN_WATCH_SELECTOR")]
+    watch_selector: Option<String>,
+
     /// A host a workspace may name, by the end of its name; may be repeated. An address, `localhost` or a
     /// name of the local network (`.internal`, `.local`, `.svc`) allows exactly that host.
     #[arg(long = "allowed-host", value_name = "SUFFIX", env = "DBRUN_ALLOWED_HOST", value_delimiter = ',', default_values = DEFAULT_ALLOWED)]
@@ -168,7 +173,8 @@ impl RunArgs {
             .map_err(|error| error.to_string())?;
         let instance = instance();
         tracing::info!(
-            version = env!("CARGO_PKG_VERSION"), instance, namespaces = ?self.namespaces, allowed_hosts = ?self.allowed_hosts,
+            version = env!("CARGO_PKG_VERSION"), instance, namespaces = ?self.namespaces,
+            selector = self.watch_selector, allowed_hosts = ?self.allowed_hosts,
             allowed_addresses = ?self.allowed_addresses, allowed_proxies = ?self.allowed_proxies,
             health = %server.addresses().health, metrics = %server.addresses().metrics, "starting"
         );
@@ -179,6 +185,7 @@ impl RunArgs {
         })?;
         let options = Options {
             namespaces: self.namespaces,
+            selector: self.watch_selector.filter(|selector| !selector.trim().is_empty()),
             hosts,
             proxies,
             requests_per_second: self.requests_per_second,

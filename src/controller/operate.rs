@@ -48,6 +48,8 @@ use crate::telemetry::Metrics;
 pub struct Options {
     /// The namespaces it works in; empty means all.
     pub namespaces: Vec<String>,
+    /// The labels of the runs it looks after, as for `kubectl get -l`; none means all. Workspaces are not selected.
+    pub selector: Option<String>,
     /// The hosts a credential may be sent to.
     pub hosts: HostPolicy,
     /// The proxies a workspace object may name.
@@ -78,6 +80,16 @@ pub enum OperateError {
     /// No way to the cluster.
     #[error("cannot reach a Kubernetes cluster: {0}; set KUBECONFIG, or run in a Pod with a ServiceAccount")]
     NoCluster(String),
+    /// The API server does not understand the selector.
+    #[error(
+        "--watch-selector `{selector}`: {why}; write it as for `kubectl get -l`, for example `team=a` or `team in (a, b)`"
+    )]
+    Selector {
+        /// What was given.
+        selector: String,
+        /// What the API server says.
+        why: String,
+    },
     /// A controller ended although nobody asked it to.
     #[error("a controller ended unexpectedly; the process must be started again")]
     Ended,
@@ -114,6 +126,7 @@ pub async fn operate(
     writing.default_retry = false;
     let client = Client::try_from(config).map_err(|error| no_cluster(&error))?;
     let writing = Client::try_from(writing).map_err(|error| no_cluster(&error))?;
+    watch::understood(&client, options.namespaces.first(), options.selector.as_deref()).await?;
 
     let kubernetes = Kubernetes::new(writing, &options.instance, Arc::clone(&metrics));
     let watches = Watches::of(&client, &options);
@@ -169,7 +182,8 @@ impl Watches {
         let keys: Arc<[String]> = options.ttl_keep_keys.clone().into();
         let workspaces = namespaces.iter().map(|name| watch::workspaces(client.clone(), name.as_deref())).collect();
         let runs = namespaces.into_iter().map(|name| {
-            let runs = watch::runs(client.clone(), name.as_deref(), Arc::clone(&keys));
+            let selector = options.selector.as_deref();
+            let runs = watch::runs(client.clone(), name.as_deref(), selector, Arc::clone(&keys));
             (name, runs)
         });
         Self {

@@ -7,11 +7,13 @@ use std::sync::Arc;
 
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, future, stream};
+use kube::api::ListParams;
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::{PredicateConfig, WatchStreamExt, predicates, watcher};
 use kube::{Api, Client, Resource};
 
 use super::marks::{is_mark, kept_by};
+use super::operate::OperateError;
 use super::subject::Workspace;
 use crate::api::cluster_workspace::ClusterWorkspaceObject;
 use crate::api::run::{CANCEL_ANNOTATION, FINALIZER, REPAIR_ANNOTATION, RERUN_ANNOTATION, RunObject, START_ANNOTATION};
@@ -75,12 +77,36 @@ fn remedy(kind: &str) -> &'static str {
 /// The kind of which only labels are watched.
 pub(super) const NAMESPACE: &str = "Namespace";
 
-/// All runs of a namespace, or of all.
-pub(super) fn runs(client: Client, namespace: Option<&str>, keep_keys: Arc<[String]>) -> Watch<RunObject> {
+/// Fails when the API server does not understand a selector of runs: a watch would be taken up again for ever. That it cannot be asked
+/// is no reason not to start.
+pub(super) async fn understood(
+    client: &Client,
+    namespace: Option<&String>,
+    selector: Option<&str>,
+) -> Result<(), OperateError> {
+    let Some(selector) = selector else { return Ok(()) };
+    let one = ListParams::default().labels(selector).limit(1);
+    match api::<RunObject>(client.clone(), namespace.map(String::as_str)).list_metadata(&one).await {
+        Err(kube::Error::Api(status)) if status.code == 400 => {
+            Err(OperateError::Selector { selector: selector.to_owned(), why: status.message.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// All runs of a namespace, or of all, that have the labels asked for. One whose labels change is as good as gone.
+pub(super) fn runs(
+    client: Client,
+    namespace: Option<&str>,
+    selector: Option<&str>,
+    keep_keys: Arc<[String]>,
+) -> Watch<RunObject> {
     let (store, writer) = reflector::store();
     let (listed, complete) = tokio::sync::watch::channel(Listing::Awaited);
     let keys = Arc::clone(&keep_keys);
-    let stream = watcher(api::<RunObject>(client, namespace), watcher::Config::default().page_size(PAGE))
+    let all = watcher::Config::default().page_size(PAGE);
+    let selected = selector.map_or(all.clone(), |selector| all.labels(selector));
+    let stream = watcher(api::<RunObject>(client, namespace), selected)
         .default_backoff()
         .modify(move |object| strip(object, &keep_keys))
         .reflect(writer)

@@ -22,6 +22,7 @@ use crate::wait::eventually;
 pub fn options(namespace: &str) -> Options {
     Options {
         namespaces: vec![namespace.to_owned()],
+        selector: None,
         hosts: HostPolicy::new(["127.0.0.1"]).expect("an address may be allowed"),
         proxies: AllowedProxies::default(),
         requests_per_second: 100.0,

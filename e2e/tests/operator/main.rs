@@ -23,6 +23,7 @@ mod restart;
 mod restored;
 mod retries;
 mod rights;
+mod selector;
 mod stranded;
 mod suspension;
 mod trust;
