@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 const HOSTS: &str = include_str!("../../config/hardening/allowed-hosts.yaml");
 const JOBS: &str = include_str!("../../config/hardening/allowed-jobs.yaml");
-const NETWORK: &str = include_str!("../../config/hardening/network-policy.yaml");
+const NETWORK: &str = include_str!("../../config/network-policy/network-policy.yaml");
 
 /// A control plane of its own, since policies are of the whole cluster, with a namespace in it.
 struct Bench {
