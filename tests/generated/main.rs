@@ -1,8 +1,10 @@
 //! What is generated from the types: `crds/*.yaml` and `docs/api-reference.md` are what the code says, and the schemas
-//! keep what Kubernetes and its users expect of them. `UPDATE=1 cargo test --test generated` writes the files anew.
+//! keep what Kubernetes and its users expect of them; and what of chart and kustomize is made from other files. `UPDATE=1
+//! cargo test --test generated` writes the files anew.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod copies;
 mod reference;
 
 use std::path::{Path, PathBuf};
@@ -27,7 +29,10 @@ fn hold(path: &Path, text: &str) {
     let found = std::fs::read_to_string(path).unwrap_or_default();
     if found != text {
         let line = found.lines().zip(text.lines()).position(|(a, b)| a != b).unwrap_or_default() + 1;
-        panic!("{} differs from src/api from line {line}; run: UPDATE=1 cargo test --test generated", path.display());
+        panic!(
+            "{} differs from what it is made of from line {line}; run: UPDATE=1 cargo test --test generated",
+            path.display()
+        );
     }
 }
 
