@@ -95,8 +95,8 @@ fn tells_no_password(text: &str, told: &str) {
 /// Without an administrator's word.
 fn by_default(host: &Host, address: Option<IpAddr>) {
     let policy = HostPolicy::default();
-    let below = |domain: &&str| host.name() == *domain || host.name().ends_with(&format!(".{domain}"));
-    assert_eq!(policy.allows(host), DEFAULT_ALLOWED.iter().any(|domain| below(&domain)), "{host}");
+    let below = |domain: &str| host.name() == domain || host.name().ends_with(&format!(".{domain}"));
+    assert_eq!(policy.allows(host), DEFAULT_ALLOWED.iter().any(|domain| below(domain)), "{host}");
     if let Some(address) = address {
         let permitted = permits(&policy, host, address).is_ok();
         assert!(!permitted || is_public(address), "{address} is permitted");
@@ -133,10 +133,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 
 /// 6to4 and NAT64.
 fn translated(part: [u16; 8]) -> Option<Ipv4Addr> {
-    let [high, low] = match part {
-        [0x2002, high, low, ..] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => [high, low],
-        _ => return None,
-    };
+    let ([0x2002, high, low, ..] | [0x64, 0xff9b, 0, 0, 0, 0, high, low]) = part else { return None };
     Some(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)))
 }
 

@@ -83,10 +83,7 @@ impl Life {
             held: false,
             deletion: None,
             workspace: WorkspaceView::Ready { pin: pin() },
-            clock: Now {
-                wall: Timestamp::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
-                mono: Duration::from_secs(1000),
-            },
+            clock: Now { wall: Timestamp::UNIX_EPOCH + Duration::from_hours(500_000), mono: Duration::from_secs(1000) },
             asked: [None, None, None],
             answer: None,
             server_time: None,

@@ -77,7 +77,7 @@ fn life(spec: Value, stored: &DatabricksRunStatus, state: &Value) -> Life {
     life.status = status;
     life.asked = [Some("again".to_owned()), None, Some("mend".to_owned())];
     // Within the times that its own times may be compared with.
-    life.clock.wall = Timestamp::UNIX_EPOCH + std::time::Duration::from_secs(1_800_000_000);
+    life.clock.wall = Timestamp::UNIX_EPOCH + std::time::Duration::from_hours(500_000);
     let answer = json!({"run_id": 8, "job_id": 5, "start_time": 9, "end_time": 9, "state": state});
     life.answer = serde_json::from_value(answer).ok();
     life
