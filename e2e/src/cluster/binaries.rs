@@ -31,6 +31,12 @@ impl Binaries {
         found.await.map_err(|panic| Error::system("look for", "the control plane's programs")(panic.into()))?
     }
 
+    /// The `kubectl` among them.
+    #[must_use]
+    pub fn kubectl(&self) -> &Path {
+        &self.kubectl
+    }
+
     fn in_assets(folder: &Path) -> Result<Self, Error> {
         let mut binaries = Self::in_folder(folder);
         let needed =
