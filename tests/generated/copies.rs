@@ -35,7 +35,7 @@ fn chart_and_kustomize_have_the_definitions() {
 }
 
 /// The chart's name for rules, the file with their role and which of the file's documents that is.
-const RULES: [(&str, &str, usize); 8] = [
+const RULES: [(&str, &str, usize); 9] = [
     ("ownKinds", "operator/own-kinds.yaml", 0),
     ("clusterWorkspaces", "operator/cluster-workspaces.yaml", 0),
     ("servedNamespace", "operator/served-namespace.yaml", 0),
@@ -44,18 +44,8 @@ const RULES: [(&str, &str, usize); 8] = [
     ("view", "users/view.yaml", 0),
     ("edit", "users/edit.yaml", 0),
     ("admin", "users/admin.yaml", 0),
+    ("leaderElection", "operator/leader-election.yaml", 0),
 ];
-
-/// For the Lease of the leader, in the operator's own namespace.
-const LEADER_ELECTION: &str = "leaderElection:
-  - apiGroups: [coordination.k8s.io]
-    resources: [leases]
-    verbs: [create]
-  - apiGroups: [coordination.k8s.io]
-    resources: [leases]
-    resourceNames: [databricks-run-operator]
-    verbs: [get, update]
-";
 
 #[test]
 fn the_chart_has_the_rules_of_config_rbac() {
@@ -66,7 +56,6 @@ fn the_chart_has_the_rules_of_config_rbac() {
         let rules = role.split_once("\nrules:\n").unwrap().1;
         writeln!(text, "{name}:\n{}", rules.trim_end()).unwrap();
     }
-    text.push_str(LEADER_ELECTION);
     hold(&root(CHART).join("rbac.yaml"), &text);
 }
 
