@@ -6,6 +6,7 @@ pub mod controller;
 pub mod databricks;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+pub mod leader;
 pub mod lifecycle;
 pub mod poller;
 pub mod server;

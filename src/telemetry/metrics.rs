@@ -48,6 +48,12 @@ labels! {
     Build { version }
 }
 
+/// The Lease of a leader election.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Lease {
+    name: String,
+}
+
 /// How a reconcile ended, in controller-runtime's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReconcileResult {
@@ -94,6 +100,7 @@ pub struct Metrics {
     token_refreshes: Family<Outcome, Counter>,
     orphaned_runs: Counter,
     undecodable_objects: Family<Kind, Counter>,
+    leading: Family<Lease, Gauge>,
 }
 
 impl Default for Metrics {
@@ -158,6 +165,7 @@ impl Metrics {
                 "undecodable_objects",
                 "Objects met whose spec, status or metadata could not be read",
             ),
+            leading: book.family("leader_election", "master_status", "Whether this process leads: 1 or 0"),
             names: book.names,
             registry: book.registry,
         }
@@ -272,6 +280,11 @@ impl Metrics {
     /// An object of this kind could not be read in full.
     pub fn undecodable(&self, kind: &'static str) {
         self.undecodable_objects.get_or_create(&Kind { kind }).inc();
+    }
+
+    /// This process, a candidate for the Lease of this name, leads or does not.
+    pub fn set_leading(&self, lease: &str, leads: bool) {
+        self.leading.get_or_create(&Lease { name: lease.to_owned() }).set(leads.into());
     }
 }
 

@@ -1,0 +1,3 @@
+mod protocol;
+mod world;
+mod worlds;
