@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use k8s_openapi::jiff::SignedDuration;
 
-use crate::controller::{Options, Pulse, operate};
+use crate::controller::{LeaderElection, Options, Pulse, operate};
 use crate::databricks::host::Host;
 use crate::databricks::host_policy::{DEFAULT_ALLOWED, HostPolicy};
 use crate::databricks::proxy::AllowedProxies;
@@ -20,6 +20,10 @@ use crate::telemetry::logs::{self, LogFormat, LogLevel};
 /// Without a beat of the controllers for this long the process counts as stuck: a beat comes every second, and a busy
 /// machine may hold it up, but never so long.
 const SILENCE: Duration = Duration::from_mins(1);
+
+/// What is told where nobody knows in which namespace the Lease is to be.
+const NO_LEASE: &str = "--leader-elect needs a namespace for its Lease, and this process runs in no Pod: name one with \
+                        --leader-elect-namespace, or say --leader-elect=false if no other replica runs";
 
 /// Runs Databricks jobs from Kubernetes objects: one object, one run, started exactly once, told truthfully.
 #[derive(Debug, Parser)]
@@ -117,6 +121,19 @@ pub struct RunArgs {
     #[arg(long, value_name = "HOST", env = "DBRUN_ENTRA_LOGIN_HOST")]
     entra_login_host: Option<Host>,
 
+    /// Have one replica work and the others stand by, by a Lease. Without it every replica works: no run is started twice, but
+    /// each is polled by all of them. `false` for a process outside the cluster that is surely the only one.
+    #[arg(long, value_name = "BOOL", env = "DBRUN_LEADER_ELECT", default_value = "true", action = ArgAction::Set)]
+    leader_elect: bool,
+
+    /// The name of that Lease; replicas that share it share the work. The role that is shipped allows this one alone.
+    #[arg(long, value_name = "NAME", env = "DBRUN_LEADER_ELECT_LEASE_NAME", default_value = "databricks-run-operator")]
+    leader_elect_lease_name: String,
+
+    /// The namespace of that Lease. Default: the operator's own (`--operator-namespace`, or the Pod's).
+    #[arg(long, value_name = "NAME", env = "DBRUN_LEADER_ELECT_NAMESPACE")]
+    leader_elect_namespace: Option<String>,
+
     /// Requests per second to one Databricks host, whatever the number of workspaces and runs.
     #[arg(long, value_name = "NUMBER", env = "DBRUN_REQUESTS_PER_SECOND", default_value = "15", value_parser = rate)]
     requests_per_second: f64,
@@ -165,6 +182,13 @@ impl RunArgs {
         let hosts = hosts.map_err(|error| format!("--allowed-address: {error}"))?;
         let proxies =
             AllowedProxies::new(&self.allowed_proxies).map_err(|error| format!("--allowed-proxy: {error}"))?;
+        let operator_namespace = self.operator_namespace.or_else(own_namespace);
+        let leader_election = if self.leader_elect {
+            let namespace = self.leader_elect_namespace.or_else(|| operator_namespace.clone()).ok_or(NO_LEASE)?;
+            Some(LeaderElection { namespace, lease: self.leader_elect_lease_name })
+        } else {
+            None
+        };
         logs::init(self.log_format, &self.log_level).map_err(|error| error.to_string())?;
         let metrics = Arc::new(Metrics::new());
         let (heartbeat, readiness) = (Heartbeat::new(SILENCE), Readiness::default());
@@ -175,7 +199,7 @@ impl RunArgs {
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"), instance, namespaces = ?self.namespaces,
             selector = self.watch_selector, allowed_hosts = ?self.allowed_hosts,
-            allowed_addresses = ?self.allowed_addresses, allowed_proxies = ?self.allowed_proxies,
+            allowed_addresses = ?self.allowed_addresses, allowed_proxies = ?self.allowed_proxies, ?leader_election,
             health = %server.addresses().health, metrics = %server.addresses().metrics, "starting"
         );
         let config = kube::Config::infer().await.map_err(|error| {
@@ -193,9 +217,10 @@ impl RunArgs {
             deletion_deadline: self.deletion_deadline,
             ttl_keep_keys: self.ttl_keep_keys,
             cluster_workspaces: self.cluster_workspaces,
-            operator_namespace: self.operator_namespace.or_else(own_namespace),
+            operator_namespace,
             operator_token_file: self.operator_token_file,
             entra_login_host: self.entra_login_host,
+            leader_election,
             instance,
         };
         let ended = operate(config, options, metrics, Probes { heartbeat, readiness }, stop).await;

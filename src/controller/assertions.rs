@@ -115,7 +115,7 @@ impl OwnTokens {
             }),
             ..TokenRequest::default()
         };
-        let made = kubernetes.call(api.create_token_request(name, &PostParams::default(), &request)).await;
+        let made = kubernetes.write(api.create_token_request(name, &PostParams::default(), &request)).await;
         let made = made.map_err(|error| refused(error, namespace, name))?;
         // How long it lives by the clock of whoever made it.
         let granted = made.spec.and_then(|spec| u64::try_from(spec.expiration_seconds?).ok());

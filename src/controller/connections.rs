@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
+use super::gate::Gate;
 use super::known::{Known, not_admitted};
 use super::ports::Place;
-use super::remote::Followed;
+use super::remote::{Followed, within};
 use super::subject::WorkspaceKey;
 use crate::api::conditions::Reason;
 use crate::api::status::WorkspacePin;
 use crate::databricks::client::Client;
+use crate::databricks::error::Error;
 use crate::databricks::ids::RunId;
 use crate::databricks::settings::JobsApiVersion;
 use crate::lifecycle::WorkspaceView;
@@ -86,13 +88,39 @@ pub(super) struct Connections {
     /// Whose poller follows an object.
     followed: Mutex<HashMap<Place, Follower>>,
     clock: SystemClock,
+    gate: Gate,
     wakes: mpsc::Sender<Place>,
     metrics: Arc<Metrics>,
 }
 
 impl Connections {
-    pub(super) fn new(known: Known, clock: SystemClock, wakes: mpsc::Sender<Place>, metrics: Arc<Metrics>) -> Self {
-        Self { map: Mutex::default(), known, followed: Mutex::default(), clock, wakes, metrics }
+    pub(super) fn new(
+        known: Known,
+        clock: SystemClock,
+        gate: Gate,
+        wakes: mpsc::Sender<Place>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { map: Mutex::default(), known, followed: Mutex::default(), clock, gate, wakes, metrics }
+    }
+
+    /// Whether this process leads.
+    pub(super) fn leads(&self) -> bool {
+        self.gate.is_open()
+    }
+
+    /// Nothing is followed any more; who leads next follows it. What is, again, is at the next look at it.
+    pub(super) fn follow_nothing(&self) {
+        let followed = std::mem::take(&mut *self.followed());
+        for (place, follower) in followed {
+            self.with_line_of(&follower, |line| line.poller.unwatch(&place));
+        }
+    }
+
+    /// A call to Databricks, within the lease.
+    pub(super) async fn call<T>(&self, call: impl Future<Output = Result<T, Error>> + Send) -> Result<T, Error> {
+        // Boxed, or each layer would hold it once more.
+        within(&self.gate, Box::pin(call)).await
     }
 
     fn map(&self) -> MutexGuard<'_, HashMap<WorkspaceKey, Connection>> {
@@ -113,7 +141,7 @@ impl Connections {
         made_of: MadeOf,
     ) -> watch::Receiver<Health> {
         let versions = Versions::default();
-        let runs = Followed { client: client.clone(), versions: Arc::clone(&versions) };
+        let runs = Followed { client: client.clone(), versions: Arc::clone(&versions), gate: self.gate.clone() };
         let (settings, metrics) = (PollerSettings::default(), Arc::clone(&self.metrics));
         let poller = Poller::start(runs, self.clock, settings, self.wakes.clone(), metrics);
         let health = poller.health();

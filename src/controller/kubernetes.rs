@@ -1,5 +1,6 @@
 //! The object store for real: calls to the Kubernetes API, each with a deadline, few at a time and first come first
-//! served. The client's own silent retries are off: a write that is repeated unseen is a write we know nothing of.
+//! served. The client's own silent retries are off: a write that is repeated unseen is a write we know nothing of. Whatever
+//! changes something is sent only by a process that leads.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use kube::{Api, Client, Resource};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
+use super::gate::{Gate, Shut};
 use super::ports::{Objects, Place, StoreError};
 use crate::api::run::RunObject;
 use crate::lifecycle::{Announcement, Severity};
@@ -34,13 +36,14 @@ pub(super) struct Kubernetes {
     client: Client,
     places: Arc<Semaphore>,
     instance: Arc<str>,
+    gate: Gate,
     metrics: Arc<Metrics>,
 }
 
 impl Kubernetes {
     /// `instance` names this process in events.
-    pub(super) fn new(client: Client, instance: &str, metrics: Arc<Metrics>) -> Self {
-        Self { client, places: Arc::new(Semaphore::new(AT_ONCE)), instance: instance.into(), metrics }
+    pub(super) fn new(client: Client, instance: &str, gate: Gate, metrics: Arc<Metrics>) -> Self {
+        Self { client, places: Arc::new(Semaphore::new(AT_ONCE)), instance: instance.into(), gate, metrics }
     }
 
     /// One call, in its turn and with a deadline.
@@ -54,6 +57,18 @@ impl Kubernetes {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(classify(&error)),
             Err(_) => Err(StoreError::Unavailable(format!("no answer within {DEADLINE:?}"))),
+        }
+    }
+
+    /// One call that changes something: the same, within the lease. It is asked for when its turn has come.
+    pub(super) async fn write<T>(&self, call: impl Future<Output = kube::Result<T>> + Send) -> Result<T, StoreError> {
+        // Boxed, or each layer would hold it once more.
+        let call = Box::pin(call);
+        let written = self.call(async { Ok(self.gate.within(call).await) }).await?;
+        match written {
+            Ok(answer) => answer.map_err(|error| classify(&error)),
+            Err(Shut::NotBegun) => Err(StoreError::NotLeading),
+            Err(Shut::GivenUp) => Err(StoreError::Unavailable("the lease has ended; the write may be done".to_owned())),
         }
     }
 
@@ -92,7 +107,7 @@ impl Kubernetes {
             ..Event::default()
         };
         let events: Api<Event> = Api::namespaced(self.client(), namespace);
-        match self.call(events.create(&PostParams::default(), &event)).await {
+        match self.write(events.create(&PostParams::default(), &event)).await {
             Ok(_) => self.metrics.event_published(kind),
             // An event is a courtesy; terminating namespaces refuse them.
             Err(error) => tracing::debug!(%error, reason, "an event was not taken"),
@@ -121,13 +136,13 @@ impl Objects for Kubernetes {
 
     async fn patch_status(&self, place: &Place, patch: &Value) -> Result<RunObject, StoreError> {
         let api = runs(self, place);
-        self.call(api.patch_status(&place.name, &parameters(), &Patch::Merge(patch))).await
+        self.write(api.patch_status(&place.name, &parameters(), &Patch::Merge(patch))).await
     }
 
     async fn patch_metadata(&self, place: &Place, patch: &Value) -> Result<RunObject, StoreError> {
         let api = runs(self, place);
         let patch = serde_json::from_value(patch.clone()).map_err(|error| StoreError::Refused(error.to_string()))?;
-        match self.call(api.patch(&place.name, &parameters(), &Patch::Json::<()>(patch))).await {
+        match self.write(api.patch(&place.name, &parameters(), &Patch::Json::<()>(patch))).await {
             // A path that is no longer there: the object has changed.
             Err(StoreError::Refused(why)) if why.ends_with("(422)") => Err(StoreError::Conflict),
             answer => answer,
@@ -139,7 +154,7 @@ impl Objects for Kubernetes {
         let preconditions =
             Preconditions { uid: Some(uid.to_owned()), resource_version: Some(resource_version.to_owned()) };
         let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        self.call(api.delete(&place.name, &parameters)).await.map(drop)
+        self.write(api.delete(&place.name, &parameters)).await.map(drop)
     }
 
     async fn announce(&self, object: &RunObject, announcement: &Announcement) {

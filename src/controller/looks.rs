@@ -60,6 +60,10 @@ pub(super) async fn look_at_workspace<K: Workspace>(
 ) -> Result<Action, StoreError> {
     // The newest: the object handed in may be older than our own last write.
     let object = watched.store.get(&ObjectRef::from_obj(&*object)).unwrap_or(object);
+    if !watched.workspaces.connections.leads() {
+        // Who begins to lead looks at all of them.
+        return Ok(Action::await_change());
+    }
     let begun = Instant::now();
     let next = watched.workspaces.reconcile(&*object).await;
     let result = if next.is_ok() { ReconcileResult::RequeueAfter } else { ReconcileResult::Error };

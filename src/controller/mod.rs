@@ -10,6 +10,7 @@ mod dial;
 pub mod fail_points;
 #[cfg(not(feature = "fail-points"))]
 mod fail_points;
+mod gate;
 mod known;
 mod kubernetes;
 mod looks;
@@ -32,6 +33,6 @@ mod watch;
 mod workspaces;
 
 pub use observe::is_done_with;
-pub use operate::{OperateError, Options, Pulse, operate};
+pub use operate::{LeaderElection, OperateError, Options, Pulse, operate};
 pub use reconcile::{Next, Reconciler, after_failure};
 pub use watch::{strip, what_matters};

@@ -5,18 +5,19 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use kube::runtime::Controller;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Config};
 use thiserror::Error;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::assertions::OwnTokens;
 use super::connections::Connections;
+use super::gate::Gate;
 use super::known::{Known, KnownOfCluster};
 use super::kubernetes::Kubernetes;
 use super::looks::{Watched, after_run_failure, after_workspace_failure, look_at_run, look_at_workspace};
@@ -24,7 +25,7 @@ use super::namespaces::{self, NamespaceWatch};
 use super::ports::Place;
 use super::process::{Calls, Clocks, Operator};
 use super::reconcile::Reconciler;
-use super::rounds::{distribute, follow_labels, retire, sweep, wake_waiting};
+use super::rounds::{distribute, follow_labels, retire, stand_by, sweep, wake_waiting};
 use super::secrets::OperatorsOwn;
 use super::subject::{Workspace, WorkspaceKey};
 use super::watch::{self, Complete, Watch, all_known};
@@ -38,8 +39,9 @@ use crate::databricks::limiters::Limiters;
 use crate::databricks::network::Network;
 use crate::databricks::observer::Observer;
 use crate::databricks::proxy::AllowedProxies;
-use crate::lifecycle::Settings;
+use crate::leader::{ApiLeases, Campaign, Election, Lead, Timing};
 use crate::lifecycle::run_key::VERSIONS;
+use crate::lifecycle::{Settings, TakeOver};
 use crate::poller::SystemClock;
 use crate::telemetry::Metrics;
 
@@ -70,8 +72,19 @@ pub struct Options {
     pub operator_token_file: Option<PathBuf>,
     /// The login host of Microsoft Entra, where it is not the one of the workspace's cloud.
     pub entra_login_host: Option<Host>,
-    /// This process's name in intents and events; unique per start.
+    /// The Lease whose holder works while other replicas stand by; none where this is the only one.
+    pub leader_election: Option<LeaderElection>,
+    /// This process's name in intents, events and the Lease; unique per start.
     pub instance: String,
+}
+
+/// Which Lease replicas compete for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaderElection {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub lease: String,
 }
 
 /// Why the operator could not work.
@@ -90,7 +103,7 @@ pub enum OperateError {
         /// What the API server says.
         why: String,
     },
-    /// A controller ended although nobody asked it to.
+    /// A controller, or the candidate for the Lease, ended although nobody asked it to.
     #[error("a controller ended unexpectedly; the process must be started again")]
     Ended,
 }
@@ -125,29 +138,38 @@ pub async fn operate(
     let mut writing = config.clone();
     writing.default_retry = false;
     let client = Client::try_from(config).map_err(|error| no_cluster(&error))?;
+    // Renewals wait behind nothing.
+    let leasing = Client::try_from(writing.clone()).map_err(|error| no_cluster(&error))?;
     let writing = Client::try_from(writing).map_err(|error| no_cluster(&error))?;
     watch::understood(&client, options.namespaces.first(), options.selector.as_deref()).await?;
 
-    let kubernetes = Kubernetes::new(writing, &options.instance, Arc::clone(&metrics));
+    let start = Instant::now();
+    let clock = SystemClock::since(start);
+    let (lead, campaign) = candidate(leasing, &options, start, &metrics);
+    let gate = Gate::new(lead.clone(), clock);
+    let kubernetes = Kubernetes::new(writing, &options.instance, gate.clone(), Arc::clone(&metrics));
     let watches = Watches::of(&client, &options);
     let (wakes, woken) = mpsc::channel(WAKES);
-    let clock = SystemClock::start();
-    let connections = Arc::new(Connections::new(watches.known(), clock, wakes.clone(), Arc::clone(&metrics)));
+    let known = watches.known();
+    let connections = Arc::new(Connections::new(known, clock, gate.clone(), wakes.clone(), Arc::clone(&metrics)));
     let settings = Settings {
         holder: options.instance.clone(),
         submit_timeout: options.submit_timeout,
         deletion_deadline: options.deletion_deadline,
         run_keys: VERSIONS,
         ttl_keep_keys: options.ttl_keep_keys.clone(),
+        take_over: if campaign.is_some() { TakeOver::AsLeader } else { TakeOver::WhenUnchanged },
     };
     let operator = Arc::new(Reconciler::new(
         kubernetes.clone(),
         Arc::clone(&connections),
         Clocks(clock),
         settings,
+        lead,
         Arc::clone(&metrics),
     ));
     let shared = Shared {
+        gate,
         kubernetes,
         connections,
         operator,
@@ -163,7 +185,21 @@ pub async fn operate(
         wakes,
         metrics,
     };
-    work(&options, watches, shared, woken, pulse, stop).await
+    work(&options, watches, shared, woken, campaign, pulse, stop).await
+}
+
+/// Whether this process leads, and the candidate that sees to it; none where there is no election.
+fn candidate(
+    client: Client,
+    options: &Options,
+    start: Instant,
+    metrics: &Arc<Metrics>,
+) -> (Lead, Option<Campaign<ApiLeases>>) {
+    let Some(LeaderElection { namespace, lease }) = &options.leader_election else { return (Lead::always(), None) };
+    let (tenure, lead) = Lead::of_a_candidate();
+    let (leases, timing) = (ApiLeases::new(client, namespace), Timing::default());
+    let election = Election::new(&options.instance, lease, timing);
+    (lead, Some(Campaign::new(leases, election, start, tenure, Arc::clone(metrics))))
 }
 
 /// Everything that is watched.
@@ -217,6 +253,7 @@ impl Watches {
 /// What all controllers share.
 #[derive(Clone)]
 struct Shared {
+    gate: Gate,
     kubernetes: Kubernetes,
     connections: Arc<Connections>,
     operator: Arc<Operator>,
@@ -235,6 +272,7 @@ async fn work(
     watches: Watches,
     shared: Shared,
     woken: mpsc::Receiver<Place>,
+    campaign: Option<Campaign<ApiLeases>>,
     pulse: impl Pulse,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), OperateError> {
@@ -261,6 +299,7 @@ async fn work(
     }
     helpers.spawn(retire(Arc::clone(&shared.connections), known));
     helpers.spawn(distribute(woken, routes));
+    helpers.spawn(stand_by(shared.gate.clone(), Arc::clone(&shared.connections), Arc::clone(&shared.metrics)));
     helpers.spawn(sweep(
         Arc::clone(&shared.operator),
         shared.wakes.clone(),
@@ -284,10 +323,17 @@ async fn work(
         }
     });
 
+    let (resign, resigned) = oneshot::channel::<()>();
+    let mut candidates = JoinSet::new();
+    if let Some(campaign) = campaign {
+        candidates.spawn(campaign.run(async move { drop(resigned.await) }));
+    }
+
     tokio::pin!(stop);
     tokio::select! {
         () = &mut stop => {}
         _ = controllers.join_next() => return Err(OperateError::Ended),
+        Some(_) = candidates.join_next() => return Err(OperateError::Ended),
     }
     tracing::info!("stopping: what is under way is finished, nothing new is begun");
     shared.operator.stop();
@@ -297,6 +343,11 @@ async fn work(
     if tokio::time::timeout(grace, async { while controllers.join_next().await.is_some() {} }).await.is_err() {
         tracing::warn!("stopping took longer than {grace:?}; what is left is taken up after the next start");
     }
+    // The lease goes last: whoever takes it finds nothing under way.
+    helpers.shutdown().await;
+    shared.connections.follow_nothing();
+    drop(resign);
+    while candidates.join_next().await.is_some() {}
     Ok(())
 }
 
@@ -329,6 +380,7 @@ fn check_workspaces<K: Workspace + 'static>(
     controllers.spawn(
         Controller::for_stream(changes, store.clone())
             .reconcile_on(looks)
+            .reconcile_all_on(shared.gate.terms())
             .graceful_shutdown_on(async move { drop(stop.recv().await) })
             .run(look_at_workspace, after_workspace_failure, Arc::new(Watched { store, workspaces }))
             .for_each(|_| std::future::ready(())),
@@ -349,6 +401,7 @@ fn look_at_runs(
     let mut stop = stopping.subscribe();
     let controller = Controller::for_stream(watch.changes, watch.store)
         .reconcile_on(woken)
+        .reconcile_all_on(shared.gate.terms())
         .graceful_shutdown_on(async move { drop(stop.recv().await) })
         .run(look_at_run, after_run_failure, Arc::clone(&shared.operator));
     controllers.spawn(async move {

@@ -49,6 +49,9 @@ pub enum StoreError {
     /// The API server could not be asked now; the write may have been done.
     #[error("the Kubernetes API does not answer: {0}")]
     Unavailable(String),
+    /// This process does not lead any more, so nothing was sent.
+    #[error("this process does not lead; nothing was written")]
+    NotLeading,
 }
 
 impl StoreError {
@@ -60,6 +63,7 @@ impl StoreError {
             Self::Gone => "Gone",
             Self::Refused(_) => "KubernetesRefused",
             Self::Unavailable(_) => "KubernetesUnavailable",
+            Self::NotLeading => "NotLeading",
         }
     }
 }

@@ -14,6 +14,7 @@ use super::ports::{Clock, Objects, Pace, Place, Remote, StoreError};
 use super::record::{metadata_patch, status_patch};
 use crate::api::conditions::Reason;
 use crate::api::run::{RunObject, START_ANNOTATION};
+use crate::leader::Lead;
 use crate::lifecycle::{
     Announcement, Change, Effect, EventReason, MetadataChange, Observed, Phase, Settings, Severity, Step,
     WorkspaceView, begin, decide, settle, verdict,
@@ -50,16 +51,17 @@ pub struct Reconciler<O, R, C> {
     remote: R,
     clock: C,
     settings: Settings,
+    lead: Lead,
     memories: Memories,
     metrics: Arc<Metrics>,
     stopping: AtomicBool,
 }
 
 impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
-    /// Puts one together.
-    pub fn new(objects: O, remote: R, clock: C, settings: Settings, metrics: Arc<Metrics>) -> Self {
+    /// Puts one together. `lead` counts its instants on the monotonic clock of `clock`.
+    pub fn new(objects: O, remote: R, clock: C, settings: Settings, lead: Lead, metrics: Arc<Metrics>) -> Self {
         let (memories, stopping) = (Memories::default(), AtomicBool::new(false));
-        Self { objects, remote, clock, settings, memories, metrics, stopping }
+        Self { objects, remote, clock, settings, lead, memories, metrics, stopping }
     }
 
     /// Where it counts.
@@ -72,8 +74,16 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
         self.stopping.store(true, Ordering::SeqCst);
     }
 
+    /// Whether an effect may begin. Who begins to lead looks at every object anew, so nobody else has to come back.
+    pub fn leads(&self) -> bool {
+        self.lead.permits(self.clock.now().mono)
+    }
+
     /// Looks at an object.
     pub async fn reconcile(&self, place: &Place, watched: &RunObject) -> Result<Next, StoreError> {
+        if !self.leads() {
+            return Ok(Next::OnChange);
+        }
         let entry = self.memories.of(place);
         let mut entry = entry.lock().await;
         let object = entry.newest(watched);
@@ -89,12 +99,17 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
                 self.gone(place).await;
                 Ok(Next::OnChange)
             }
+            Err(_) if !self.leads() => Ok(Next::OnChange),
             next => next,
         }
     }
 
     /// The object is no more. Nothing of it is followed; a run that was started but could not be recorded is stopped.
     pub async fn gone(&self, place: &Place) {
+        // Who does not lead keeps what it remembers until it does.
+        if !self.leads() {
+            return;
+        }
         let entry = self.memories.of(place);
         // First a look that is under way ends: it would have the run followed once more, and for ever.
         let entry = entry.lock().await;
@@ -119,7 +134,8 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
     /// wrote at its end.
     pub fn is_overlooked(&self, place: &Place, object: &RunObject) -> bool {
         let now = self.clock.now().mono;
-        !is_done_with(object)
+        self.lead.permits(now)
+            && !is_done_with(object)
             && now >= OVERLOOKED
             && !self.memories.looked_at_since(place, now.saturating_sub(OVERLOOKED))
     }
@@ -129,6 +145,10 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
         // When the object was surely the newest there is; what was watched may be as old as it likes.
         let mut newest_at = None;
         for _ in 0..MAX_STEPS {
+            // Each step has one effect at most.
+            if !self.leads() {
+                return Ok(Next::OnChange);
+            }
             let (before, version) = (self.clock.now().mono, object.metadata.resource_version.clone());
             let seen_reading;
             let step = {
@@ -370,6 +390,9 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
 
     /// Has the poller follow exactly what the status says is under way.
     fn follow(&self, place: &Place, object: &RunObject) {
+        if !self.leads() {
+            return;
+        }
         let looked = Looked::at(object);
         match (Phase::of(looked.status()).run(), &looked.status().workspace) {
             (Some(run), Some(pin)) => self.remote.follow(place, pin, run, pace(&looked)),
@@ -412,6 +435,6 @@ fn pace(looked: &Looked<'_>) -> Pace {
 pub fn after_failure(error: &StoreError) -> Duration {
     match error {
         StoreError::Refused(_) => STORE_PAUSE * 15,
-        StoreError::Conflict | StoreError::Gone | StoreError::Unavailable(_) => STORE_PAUSE,
+        StoreError::Conflict | StoreError::Gone | StoreError::Unavailable(_) | StoreError::NotLeading => STORE_PAUSE,
     }
 }

@@ -1,5 +1,5 @@
 //! Databricks for real, as runs ask for it: every call goes through the connection of the workspace object that the run's
-//! pin names, and only if that still leads where the run was sent.
+//! pin names, only if that still leads where the run was sent, and only while this process leads.
 
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -7,12 +7,13 @@ use std::time::{Duration, SystemTime};
 use k8s_openapi::jiff::Timestamp;
 
 use super::connections::{Connections, Versions};
+use super::gate::{Gate, Shut};
 use super::ports::{Pace, Place, Remote, reading_of};
 use super::subject::WorkspaceKey;
 use crate::api::status::{Endpoint, WorkspacePin};
 use crate::api::workspace::WorkspaceKind;
 use crate::databricks::client::Client;
-use crate::databricks::error::{ApiError, Error};
+use crate::databricks::error::{ApiError, Error, TransportError};
 use crate::databricks::ids::{IdempotencyToken as WireToken, JobId, RepairId, RunId};
 use crate::databricks::model::{Run, RunOutput};
 use crate::databricks::settings::JobsApiVersion;
@@ -24,6 +25,20 @@ use crate::poller::{Poller, Read, Runs, Schedule};
 
 /// Pages of `runs/list` that are looked through for a run in doubt: 500 runs.
 const LOOK_UP_PAGES: usize = 20;
+/// Who does not lead is told to ask again after this time, and is told the same then.
+const NOT_LEADING: Duration = Duration::from_secs(5);
+
+/// A call to Databricks, within the lease. Of one that is given up nobody knows whether it was executed.
+pub(super) async fn within<T>(gate: &Gate, call: impl Future<Output = Result<T, Error>> + Send) -> Result<T, Error> {
+    match gate.within(call).await {
+        Ok(answer) => answer,
+        Err(Shut::NotBegun) => Err(Error::NotNow(NOT_LEADING)),
+        Err(Shut::GivenUp) => {
+            let why = "it was given up, because this process does not lead any more";
+            Err(Error::Transport(TransportError::NoAnswer(why.to_owned())))
+        }
+    }
+}
 
 /// The client for a call.
 fn pinned(connections: &Connections, namespace: &str, pin: &WorkspacePin) -> Result<(Client, JobsApiVersion), Error> {
@@ -52,13 +67,14 @@ fn timestamp(time: SystemTime) -> Option<Timestamp> {
 pub(super) struct Followed {
     pub(super) client: Client,
     pub(super) versions: Versions,
+    pub(super) gate: Gate,
 }
 
 impl Runs for Followed {
     async fn get_run(&self, run: RunId) -> Result<Read, Error> {
         let version = self.versions.lock().unwrap_or_else(PoisonError::into_inner).get(&run).copied();
         // A run that is not followed any more: its answer is not looked at either.
-        let answered = self.client.get_run(version.unwrap_or_default(), run).await?;
+        let answered = within(&self.gate, self.client.get_run(version.unwrap_or_default(), run)).await?;
         Ok(Read { run: answered.value, server_time: answered.server_time })
     }
 }
@@ -80,20 +96,20 @@ impl Remote for Arc<Connections> {
         let token = WireToken::new(token.as_str())
             .map_err(|error| Error::Rejected(ApiError { message: error.to_string(), ..ApiError::default() }))?;
         let submitted = match endpoint {
-            Endpoint::RunNow => client.run_now(version, body, &token).await?,
-            Endpoint::Submit => client.submit(version, body, &token).await?,
+            Endpoint::RunNow => self.call(client.run_now(version, body, &token)).await?,
+            Endpoint::Submit => self.call(client.submit(version, body, &token)).await?,
         };
         Ok(submitted.run_id)
     }
 
     async fn cancel(&self, namespace: &str, pin: &WorkspacePin, run: RunId) -> Result<(), Error> {
         let (client, version) = pinned(self, namespace, pin)?;
-        client.cancel_run(version, run).await
+        self.call(client.cancel_run(version, run)).await
     }
 
     async fn read_run(&self, namespace: &str, pin: &WorkspacePin, run: RunId) -> Result<FreshRun, Error> {
         let (client, version) = pinned(self, namespace, pin)?;
-        let answered = client.get_run_with_history(version, run).await?;
+        let answered = self.call(client.get_run_with_history(version, run)).await?;
         Ok(FreshRun { run: Arc::new(answered.value), server_time: answered.server_time.and_then(timestamp) })
     }
 
@@ -106,17 +122,17 @@ impl Remote for Arc<Connections> {
         body: &str,
     ) -> Result<RepairId, Error> {
         let (client, version) = pinned(self, namespace, pin)?;
-        client.repair_run(version, run, after, body).await
+        self.call(client.repair_run(version, run, after, body)).await
     }
 
     async fn output(&self, namespace: &str, pin: &WorkspacePin, task: RunId) -> Result<RunOutput, Error> {
         let (client, version) = pinned(self, namespace, pin)?;
-        client.get_output(version, task).await
+        self.call(client.get_output(version, task)).await
     }
 
     async fn find_job(&self, namespace: &str, pin: &WorkspacePin, name: &str) -> Result<JobMatch, Error> {
         let (client, version) = pinned(self, namespace, pin)?;
-        Ok(match client.find_job(version, name).await? {
+        Ok(match self.call(client.find_job(version, name)).await? {
             databricks::JobMatch::None => JobMatch::None,
             databricks::JobMatch::One(JobId(id)) => JobMatch::One(JobId(id)),
             databricks::JobMatch::Several(count) => JobMatch::Several(count),
@@ -143,7 +159,7 @@ impl Remote for Arc<Connections> {
             RunTarget::Job(_) => true,
             RunTarget::Name(name) => run.run_name.as_deref() == Some(name),
         };
-        let found = client.find_runs(version, &query, LOOK_UP_PAGES, wanted).await?;
+        let found = self.call(client.find_runs(version, &query, LOOK_UP_PAGES, wanted)).await?;
         let has_ended = |run: &Run| matches!(look(run.state.as_ref(), run.status.as_ref()), Look::Ended(_));
         Ok(found.runs.iter().map(|run| FoundRun { run: run.run_id, ended: has_ended(run) }).collect())
     }

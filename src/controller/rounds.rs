@@ -14,6 +14,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::connections::Connections;
+use super::gate::Gate;
 use super::looks::place_of;
 use super::observe::is_done_with;
 use super::ports::Place;
@@ -32,6 +33,16 @@ const RETIRE: Duration = Duration::from_secs(1);
 const WAKES_A_SECOND: Duration = Duration::from_millis(20);
 /// All of them are woken within this time, however many they are.
 const LONGEST_SPREAD: Duration = Duration::from_mins(1);
+
+/// Follows no run while this process does not lead.
+pub(super) async fn stand_by(gate: Gate, connections: Arc<Connections>, metrics: Arc<Metrics>) {
+    loop {
+        gate.opened().await;
+        gate.shut().await;
+        connections.follow_nothing();
+        metrics.set_runs([]);
+    }
+}
 
 /// Notices workspace objects that are no more.
 pub(super) async fn retire(connections: Arc<Connections>, complete: Vec<Complete>) {
@@ -155,7 +166,8 @@ pub(super) async fn sweep(
                 }
             }
         }
-        metrics.set_runs(states);
+        // Told by one replica, or sums would count everything twice.
+        metrics.set_runs(if operator.leads() { states } else { HashMap::new() });
         for place in operator.remembered() {
             let object = ObjectRef::new(&place.name).within(&place.namespace);
             if stores.iter().all(|store| store.get(&object).is_none()) {

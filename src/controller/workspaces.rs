@@ -168,11 +168,12 @@ impl Workspaces {
             None => self.connect(key, pin, settings, secrets, made_of)?,
         };
         let version = spec.jobs_api_version.as_str().parse::<JobsApiVersion>().unwrap_or_default();
-        match client.check(version).await {
+        match self.connections.call(client.check(version)).await {
             Ok(_) => {
                 let kind = client.settings().auth.kind();
                 let message = format!("a token could be had ({kind}) and {} answers", spec.host);
-                Ok(Checked::Usable(message, client.principal().await))
+                let principal = self.connections.call(async { Ok(client.principal().await) }).await;
+                Ok(Checked::Usable(message, principal.unwrap_or(Principal::NotAsked)))
             }
             Err(error) => match (&*client.health().borrow(), error) {
                 // All calls together know better than this one, and say the same from the begin to the end.
@@ -271,8 +272,8 @@ impl Workspaces {
                 }
                 Ok(())
             }
-            // The object has changed or gone; its next event brings us back.
-            Err(StoreError::Conflict | StoreError::Gone) => Ok(()),
+            // The object has changed or gone, and its next event brings us back; or we do not lead.
+            Err(StoreError::Conflict | StoreError::Gone | StoreError::NotLeading) => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -296,6 +297,6 @@ impl Workspaces {
         let patch = json!({"metadata": {"resourceVersion": subject.resource_version}, "status": status});
         let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
         let (name, patch) = (subject.key.name(), Patch::Merge(&patch));
-        self.kubernetes.call(api.patch_status(name, &parameters, &patch)).await.map(drop)
+        self.kubernetes.write(api.patch_status(name, &parameters, &patch)).await.map(drop)
     }
 }

@@ -17,7 +17,7 @@ use crate::lifecycle::project::MAX_STATUS;
 use crate::lifecycle::run_key::VERSIONS;
 use crate::lifecycle::step::{Announcement, Fetched, FreshRun, JobMatch};
 use crate::lifecycle::{
-    Change, Effect, Memory, MetadataChange, Now, Observed, Outcome, Phase, Reading, Settings, Step, Subject,
+    Change, Effect, Memory, MetadataChange, Now, Observed, Outcome, Phase, Reading, Settings, Step, Subject, TakeOver,
     WorkspaceView, begin, decide, outputs, settle,
 };
 
@@ -100,6 +100,7 @@ impl Life {
                 deletion_deadline: Duration::from_mins(4),
                 run_keys: VERSIONS,
                 ttl_keep_keys: Vec::new(),
+                take_over: TakeOver::WhenUnchanged,
             },
             gone: false,
         }

@@ -27,7 +27,7 @@ pub(crate) mod world;
 
 pub use decide::{Phase, decide};
 pub use memory::Memory;
-pub use observed::{Now, Observed, Reading, Settings, Subject, WorkspaceView};
+pub use observed::{Now, Observed, Reading, Settings, Subject, TakeOver, WorkspaceView};
 pub use settle::{begin, settle};
 pub use step::{Announcement, Change, Effect, EventReason, MetadataChange, Outcome, Severity, Step};
 pub use token::IdempotencyToken;

@@ -60,6 +60,17 @@ pub struct Settings {
     pub run_keys: &'static [Version],
     /// Labels and annotations that mark, beside the known ones, objects which a tool would put back.
     pub ttl_keep_keys: Vec<String>,
+    /// When another process's intent is taken over.
+    pub take_over: TakeOver,
+}
+
+/// When another process's intent is taken over. Either way nothing is sent before that process's last request has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TakeOver {
+    /// When it was seen unchanged for long enough: where there is no leader election, the other may still be at it.
+    WhenUnchanged,
+    /// At once: whoever decides leads, so nobody else is at it.
+    AsLeader,
 }
 
 impl Settings {

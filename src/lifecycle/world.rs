@@ -12,7 +12,7 @@ use super::Phase;
 use super::decide::decide;
 use super::fixtures::{now, pin};
 use super::memory::Memory;
-use super::observed::{Now, Observed, Reading, Settings, Subject, WorkspaceView};
+use super::observed::{Now, Observed, Reading, Settings, Subject, TakeOver, WorkspaceView};
 use super::project::MAX_STATUS;
 use super::report::current_reason;
 use super::run_key::VERSIONS;
@@ -104,6 +104,7 @@ impl World {
                 deletion_deadline: DELETION,
                 run_keys: VERSIONS,
                 ttl_keep_keys: Vec::new(),
+                take_over: TakeOver::WhenUnchanged,
             },
             // Not a whole second: what a status cannot hold must not show in what is decided.
             clock: Now { wall: now(1000).wall + Duration::from_millis(567), ..now(1000) },

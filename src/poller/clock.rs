@@ -32,7 +32,13 @@ impl SystemClock {
     /// A clock that starts at zero now.
     #[must_use]
     pub fn start() -> Self {
-        Self { start: Instant::now() }
+        Self::since(Instant::now())
+    }
+
+    /// A clock that was at zero then.
+    #[must_use]
+    pub fn since(start: Instant) -> Self {
+        Self { start }
     }
 }
 

@@ -199,8 +199,8 @@ pub const MUTATIONS: &[Mutation] = &[
         replacements: &[
             Replacement {
                 file: INTENT,
-                from: "seen.settings.submit_timeout * TAKEOVER_DEADLINES, now) {",
-                to: "Duration::from_secs(u64::from(TAKEOVER_DEADLINES)), now) {",
+                from: "seen.settings.submit_timeout * TAKEOVER_DEADLINES, now)",
+                to: "Duration::from_secs(u64::from(TAKEOVER_DEADLINES)), now)",
             },
             Replacement {
                 file: INTENT,

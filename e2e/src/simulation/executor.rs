@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use databricks_run_operator::controller::Reconciler;
-use databricks_run_operator::lifecycle::Settings;
+use databricks_run_operator::lifecycle::{Settings, TakeOver};
 use databricks_run_operator::telemetry::Metrics;
 
 use super::ports::Port;
@@ -126,19 +126,21 @@ impl Executor {
     }
 
     fn begin(&mut self, process: ProcessId) {
-        let settings = {
+        let (settings, lead) = {
             let world = self.world.lock();
             let process = &world.processes[process];
-            Settings {
+            let settings = Settings {
                 holder: process.name.clone(),
                 submit_timeout: SUBMIT_TIMEOUT,
                 deletion_deadline: DELETION_DEADLINE,
                 run_keys: process.binary.run_keys(),
                 ttl_keep_keys: Vec::new(),
-            }
+                take_over: if world.elects { TakeOver::AsLeader } else { TakeOver::WhenUnchanged },
+            };
+            (settings, process.lead.clone())
         };
         let port = Port { world: self.world.clone(), process };
-        let operator = Reconciler::new(port.clone(), port.clone(), port, settings, Arc::clone(&self.metrics));
+        let operator = Reconciler::new(port.clone(), port.clone(), port, settings, lead, Arc::clone(&self.metrics));
         self.operators.insert(process, Arc::new(operator));
     }
 

@@ -70,6 +70,15 @@ impl Lines {
         self.by_name.values_mut().find(|line| line.id == id)
     }
 
+    /// No run is followed any more.
+    pub(super) fn follow_nothing(&mut self) {
+        for (place, (name, _)) in std::mem::take(&mut self.followed) {
+            if let Some(line) = self.by_name.get_mut(&name) {
+                line.book.unwatch(&place);
+            }
+        }
+    }
+
     /// The workspace as decisions see it.
     pub(super) fn view(&self, name: &str, now: Duration) -> WorkspaceView {
         let Some(line) = self.by_name.get(name) else { return WorkspaceView::Missing };

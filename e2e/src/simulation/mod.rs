@@ -9,6 +9,7 @@ mod chance;
 mod clock;
 mod cluster;
 mod databricks;
+mod election;
 mod executor;
 mod faults;
 mod invariants;
@@ -70,7 +71,8 @@ pub fn run(seed: u64, telling: Telling, metrics: &Arc<Metrics>) -> Outcome {
     {
         let mut world = shared.lock();
         let mood = world.mood.in_words();
-        world.tell("world", || format!("seed {seed}: {mood}"));
+        let election = if world.elects { "; there is an election" } else { "" };
+        world.tell("world", || format!("seed {seed}: {mood}{election}"));
         people::begin(&mut world);
         for machine in 0..world.mood.operators {
             process::begin(&mut world, machine);

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use super::election;
 use super::faults::{self, Fate};
 use super::ports::Port;
 use super::process;
@@ -43,6 +44,10 @@ impl Port {
         effect: impl FnOnce(&mut World) -> T + Send + 'static,
     ) -> Result<T, Lost> {
         self.hesitate("before", operation).await;
+        // Reading objects is no effect.
+        if (link == Link::Databricks || operation != "get") && !election::permits(&self.world.lock(), self.process) {
+            return Err(Lost::NotConnected);
+        }
         let slot: Arc<Mutex<Option<T>>> = Arc::default();
         let (answer_at, gives_up_at, was_sent) = {
             let mut world = self.world.lock();

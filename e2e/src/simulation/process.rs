@@ -8,10 +8,12 @@ use std::time::Duration;
 use databricks_run_operator::api::run::RunObject;
 use databricks_run_operator::controller::ports::{Place, StoreError};
 use databricks_run_operator::controller::{Next, after_failure};
+use databricks_run_operator::leader::Lead;
 use databricks_run_operator::lifecycle::run_key::{VERSIONS, Version};
 use databricks_run_operator::poller::Ask;
 
 use super::clock::Clocks;
+use super::election::{self, Candidacy};
 use super::executor::{Order, TaskId};
 use super::lines::Lines;
 use super::view::{self, View};
@@ -86,6 +88,9 @@ pub(super) struct Process {
     pub(super) stood_still: Option<(Duration, Duration)>,
     /// Whether it was told to end.
     stopping: bool,
+    /// Its part in the election, where there is one, and whether it leads.
+    pub(super) candidacy: Option<Candidacy>,
+    pub(super) lead: Lead,
 }
 
 impl Process {
@@ -115,9 +120,14 @@ pub(super) fn begin(world: &mut World, machine: usize) {
     let off = if world.mood.clocks > 0 { i64::try_from(world.chance.below(120_000)).unwrap_or(0) - 60_000 } else { 0 };
     let is_new = world.mood.versions && (world.calm || world.chance.half());
     let binary = if is_new { Binary::New } else { Binary::Old };
+    let name = format!("operator-{id}");
+    let (candidacy, lead) = match world.elects.then(|| election::candidate(&name)) {
+        Some((candidacy, lead)) => (Some(candidacy), lead),
+        None => (None, Lead::always()),
+    };
     world.processes.push(Process {
         machine,
-        name: format!("operator-{id}"),
+        name,
         binary,
         life: Life::Up,
         clocks: Clocks::new(world.now, off),
@@ -128,10 +138,13 @@ pub(super) fn begin(world: &mut World, machine: usize) {
         kept_waiting: Vec::new(),
         stood_still: None,
         stopping: false,
+        candidacy,
+        lead,
     });
     world.tell_of(id, || format!("begins on machine {machine} ({binary:?})"));
     world.tally.count("processes", format!("begun, of the {binary:?} version"));
     world.orders.push(Order::Begin(id));
+    election::begin(world, id);
     let listed = world.chance.millis(50..=2000);
     world.after(listed, move |world| view::relist(world, id));
     let sweep = world.chance.millis(0..=60_000);
@@ -165,6 +178,8 @@ pub(super) fn stop(world: &mut World, id: ProcessId) {
     world.tally.count("processes", "told to end");
     world.processes[id].stopping = true;
     world.orders.push(Order::Stop(id));
+    let leaves = world.chance.seconds(0..=40);
+    world.after(leaves, move |world| election::leave(world, id));
     world.after(GRACE, move |world| kill(world, id, Duration::from_secs(1)));
 }
 

@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use databricks_run_operator::controller::ports::Place;
+use k8s_openapi::api::coordination::v1::Lease;
 
 use super::chance::Chance;
 use super::cluster::Cluster;
 use super::databricks::Databricks;
+use super::election;
 use super::executor::{Order, TaskId};
 use super::invariants::{Broken, Invariant, Ledger};
 use super::mood::Mood;
@@ -52,6 +54,9 @@ pub(super) struct World {
     pub(super) current: Option<TaskId>,
     pub(super) store: Store,
     pub(super) cluster: Cluster,
+    /// Whether operators elect one that has effects, and what they compete for.
+    pub(super) elects: bool,
+    pub(super) lease: Option<Lease>,
     pub(super) processes: Vec<Process>,
     pub(super) hosts: Vec<Databricks>,
     pub(super) ledger: Ledger,
@@ -79,6 +84,8 @@ impl World {
             current: None,
             store: Store::default(),
             cluster: Cluster::default(),
+            elects: election::is_held(seed),
+            lease: None,
             processes: Vec::new(),
             ledger: Ledger::default(),
             broken: None,

@@ -35,6 +35,8 @@ pub fn options(namespace: &str) -> Options {
         operator_namespace: None,
         operator_token_file: None,
         entra_login_host: None,
+        // Tests of the election have one; to the others it would be seconds of waiting and nothing else.
+        leader_election: None,
         instance: format!("test_{:016x}", rand::random::<u64>()),
     }
 }
@@ -128,6 +130,7 @@ impl OperatorProcess {
             "DBRUN_ALLOWED_HOST=127.0.0.1",
             "DBRUN_CLUSTER_WORKSPACES=false",
             "DBRUN_HEALTH_ADDRESS=127.0.0.1:0",
+            "DBRUN_LEADER_ELECT=false",
             "DBRUN_METRICS_ADDRESS=127.0.0.1:0",
             "DBRUN_REQUESTS_PER_SECOND=100",
             "DBRUN_SUBMIT_TIMEOUT=2s",

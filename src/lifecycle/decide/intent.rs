@@ -15,13 +15,13 @@ use crate::databricks::error::Error;
 use crate::databricks::ids::{JobId, RunId};
 use crate::lifecycle::deadlines;
 use crate::lifecycle::memory::{Answer, IntentMemory};
-use crate::lifecycle::observed::{Now, Observed, WorkspaceView};
+use crate::lifecycle::observed::{Now, Observed, TakeOver, WorkspaceView};
 use crate::lifecycle::report::{Standing, report};
 use crate::lifecycle::step::{Announcement, Effect, EventReason, FoundRun, RunTarget};
 use crate::lifecycle::token::IdempotencyToken;
 use crate::lifecycle::verdict::Verdict;
 
-/// Another process's intent is taken over after so many POST deadlines without a change.
+/// Without leader election, another process's intent is taken over after so many POST deadlines without a change.
 const TAKEOVER_DEADLINES: u32 = 3;
 /// From this age on an intent is looked up before it is sent again: Databricks may have forgotten its token.
 const LOOK_UP_AGE: Duration = Duration::from_hours(1);
@@ -132,7 +132,9 @@ fn remaining(since: Duration, period: Duration, now: Now) -> Option<Duration> {
 }
 
 fn take_over(seen: &Observed<'_>, memory: &IntentMemory, now: Now) -> Step {
-    if let Some(wait) = remaining(memory.unchanged_since, seen.settings.submit_timeout * TAKEOVER_DEADLINES, now) {
+    if seen.settings.take_over == TakeOver::WhenUnchanged
+        && let Some(wait) = remaining(memory.unchanged_since, seen.settings.submit_timeout * TAKEOVER_DEADLINES, now)
+    {
         return Step::Wait(Some(wait));
     }
     let mut next = seen.status().clone();

@@ -6,6 +6,7 @@ use crate::api::conditions::Reason;
 use crate::api::status::AttemptRecord;
 use crate::databricks::error::{ApiError, CredentialsError, Error};
 use crate::databricks::ids::{JobId, RunId};
+use crate::lifecycle::TakeOver;
 use crate::lifecycle::fixtures::{pin, run};
 use crate::lifecycle::step::{Effect, EventReason, FoundRun, MetadataChange, Outcome, RunTarget, Step};
 use crate::lifecycle::world::{POST, Rest, WAITED_OUT, World, no_answer, not_connected, refused, unavailable};
@@ -153,6 +154,16 @@ fn another_s_start_is_taken_over_after_three_deadlines_and_sent_after_one_more()
     let (mut world, _) = died_after_the_request();
     assert_eq!(world.settles(), Some(POST * 3));
     world.passes(POST * 3);
+    assert_eq!(world.settles(), Some(WAITED_OUT), "it has written itself in as holder");
+    assert_eq!(world.status.intent.as_ref().unwrap().holder, "one+");
+    world.passes(WAITED_OUT);
+    assert!(matches!(world.asks(), Effect::Submit { .. }));
+}
+
+#[test]
+fn a_leader_takes_another_s_start_over_at_once_and_sends_it_when_the_other_s_last_request_has_ended() {
+    let (mut world, _) = died_after_the_request();
+    world.settings.take_over = TakeOver::AsLeader;
     assert_eq!(world.settles(), Some(WAITED_OUT), "it has written itself in as holder");
     assert_eq!(world.status.intent.as_ref().unwrap().holder, "one+");
     world.passes(WAITED_OUT);
