@@ -4,6 +4,7 @@
 //!
 //! Operators have exactly the rights of `config/rbac/`; a stage that ends fails its test if they asked for more.
 
+mod election;
 mod ground;
 mod history;
 mod of_the_cluster;
@@ -25,6 +26,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tracing_subscriber::EnvFilter;
 
+pub use self::election::LEASE;
 pub use self::history::History;
 pub use self::operators::{Operator, OperatorProcess, config, options};
 

@@ -4,6 +4,7 @@
 //! Only names are changed on the way, so that many can be granted side by side.
 
 mod manifests;
+mod replica;
 mod rules;
 
 use std::collections::BTreeSet;
@@ -17,6 +18,7 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
 use tempfile::NamedTempFile;
 
+pub use self::replica::Replica;
 pub use self::rules::Right;
 use super::{AuditEntry, Cluster, TestNamespace, crds::FIELD_MANAGER, error::Error, namespace};
 use crate::wait;
@@ -95,7 +97,7 @@ impl Rights {
             served: served.iter().map(|&name| name.to_owned()).collect(),
             objects,
         };
-        rights.await_in_force(&rights.all(), &BTreeSet::new()).await?;
+        rights.await_in_force(&rights.objects, &rights.everywhere(), &BTreeSet::new()).await?;
         Ok(rights)
     }
 
@@ -136,7 +138,7 @@ impl Rights {
         for object in &more {
             apply(&self.client, object).await?;
         }
-        self.await_in_force(&rights_in(&more), &BTreeSet::new()).await
+        self.await_in_force(&more, &self.served, &BTreeSet::new()).await
     }
 
     /// Takes one right away, until [`Self::give_back`]. Returns when it is gone.
@@ -146,9 +148,7 @@ impl Rights {
                 apply(&self.client, &less).await?;
             }
         }
-        let mut rest = self.all();
-        rest.remove(right);
-        self.await_in_force(&rest, &[right.clone()].into()).await
+        self.await_in_force(&self.objects, &self.everywhere(), &[right.clone()].into()).await
     }
 
     /// Gives back what was taken. Returns when it is there.
@@ -156,20 +156,44 @@ impl Rights {
         for object in self.objects.iter().filter(|object| rules::is_role(object)) {
             apply(&self.client, object).await?;
         }
-        self.await_in_force(&self.all(), &BTreeSet::new()).await
+        self.await_in_force(&self.objects, &self.everywhere(), &BTreeSet::new()).await
     }
 
     /// Waits until the served namespaces are lost to the operator as a deletion takes them: role bindings first. Only what
     /// is bound for the whole cluster is left.
     pub async fn await_loss_of(&self, lost: &BTreeSet<Right>) -> Result<(), Error> {
-        self.await_in_force(&BTreeSet::new(), lost).await
+        self.await_in_force(&[], &self.served, lost).await
     }
 
-    /// The API server learns of roles and bindings by watching, a moment after they were written.
-    async fn await_in_force(&self, held: &BTreeSet<Right>, lost: &BTreeSet<Right>) -> Result<(), Error> {
-        let client = self.cluster.client_as(&self.home, manifests::ACCOUNT).await?;
+    /// Where the operator has rights: the served namespaces, and its own.
+    fn everywhere(&self) -> Vec<String> {
+        let home = (!self.served.contains(&self.home)).then(|| self.home.clone());
+        self.served.iter().cloned().chain(home).collect()
+    }
+
+    /// Waits until what these objects grant in these namespaces is in force, but for what is lost. The API server learns of roles
+    /// and bindings by watching, a moment after they were written.
+    async fn await_in_force(
+        &self,
+        objects: &[Value],
+        namespaces: &[String],
+        lost: &BTreeSet<Right>,
+    ) -> Result<(), Error> {
+        self.await_in_force_for(manifests::ACCOUNT, objects, namespaces, lost).await
+    }
+
+    async fn await_in_force_for(
+        &self,
+        account: &str,
+        objects: &[Value],
+        namespaces: &[String],
+        lost: &BTreeSet<Right>,
+    ) -> Result<(), Error> {
+        let client = self.cluster.client_as(&self.home, account).await?;
         let reviews: Api<SelfSubjectRulesReview> = Api::all(client);
-        for namespace in &self.served {
+        for namespace in namespaces {
+            let mut held = rules::bound_in(objects, namespace);
+            held.retain(|right| !lost.contains(right));
             let review = SelfSubjectRulesReview {
                 spec: SelfSubjectRulesReviewSpec { namespace: Some(namespace.clone()) },
                 ..SelfSubjectRulesReview::default()
@@ -187,14 +211,19 @@ impl Rights {
 
     /// What was asked in this name and refused for want of a right; nothing for a cluster that existed before.
     pub fn refused(&self) -> Result<Vec<AuditEntry>, Error> {
-        let mut entries = self.cluster.audit_entries_that_say(&format!("\"{}\"", self.user()))?;
+        let mut entries = self.asked()?;
         entries.retain(AuditEntry::is_unauthorized);
         Ok(entries)
     }
 
+    /// What was asked in this name.
+    pub fn asked(&self) -> Result<Vec<AuditEntry>, Error> {
+        self.cluster.audit_entries_that_say(&format!("\"{}\"", self.user()))
+    }
+
     /// What was asked in this name and allowed.
     pub fn used(&self) -> Result<BTreeSet<Right>, Error> {
-        let mut entries = self.cluster.audit_entries_that_say(&format!("\"{}\"", self.user()))?;
+        let mut entries = self.asked()?;
         entries.retain(|entry| !entry.is_unauthorized() && !entry.object_ref.resource.is_empty());
         Ok(entries.iter().map(Right::asked_by).collect())
     }

@@ -1,5 +1,6 @@
 //! Rules, taken apart to what can be granted or missing: one verb of one resource.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use k8s_openapi::api::authorization::v1::ResourceRule;
@@ -66,8 +67,24 @@ fn product(groups: Option<&Vec<String>>, resources: Option<&Vec<String>>, verbs:
 
 /// What a role allows; nothing for an object that is no role.
 pub(super) fn of_role(role: &Value) -> Vec<Right> {
-    let of_rule = |rule: PolicyRule| product(rule.api_groups.as_ref(), rule.resources.as_ref(), &rule.verbs);
-    rules(role).into_iter().flat_map(of_rule).collect()
+    rules(role).iter().flat_map(of_rule).collect()
+}
+
+fn of_rule(rule: &PolicyRule) -> Vec<Right> {
+    product(rule.api_groups.as_ref(), rule.resources.as_ref(), &rule.verbs)
+}
+
+/// What bindings among these objects allow in a namespace, by roles among them.
+pub(super) fn bound_in(objects: &[Value], namespace: &str) -> BTreeSet<Right> {
+    let reaches = |object: &Value| object["metadata"]["namespace"].as_str().is_none_or(|own| own == namespace);
+    let binds = |object: &&Value| object.get("roleRef").is_some() && reaches(object);
+    let is_meant = |role: &Value, meant: &Value| {
+        role["kind"] == meant["kind"] && role["metadata"]["name"] == meant["name"] && reaches(role)
+    };
+    let bindings = objects.iter().filter(binds);
+    bindings
+        .flat_map(|it| objects.iter().filter(move |role| is_meant(role, &it["roleRef"])).flat_map(of_role))
+        .collect()
 }
 
 /// What the API server says is allowed.
@@ -77,15 +94,22 @@ pub(super) fn of_review(rule: &ResourceRule) -> Vec<Right> {
 
 /// The role without one right; none if it does not allow it anyway.
 pub(super) fn without(role: &Value, right: &Right) -> Option<Value> {
-    let rights = of_role(role);
-    if !rights.contains(right) {
+    if !of_role(role).contains(right) {
         return None;
     }
-    let rest = rights.iter().filter(|it| *it != right);
-    let rules: Vec<Value> =
-        rest.map(|it| json!({"apiGroups": [it.group], "resources": [it.resource], "verbs": [it.verb]})).collect();
     let mut less = role.clone();
-    less["rules"] = json!(rules);
+    let rest = rules(role).into_iter().flat_map(|rule| {
+        let rights = of_rule(&rule).into_iter().filter(|it| it != right);
+        let single = |it: Right| PolicyRule {
+            api_groups: Some(vec![it.group]),
+            resources: Some(vec![it.resource]),
+            verbs: vec![it.verb],
+            // What is narrowed to names stays narrowed.
+            ..rule.clone()
+        };
+        rights.map(single).collect::<Vec<_>>()
+    });
+    less["rules"] = json!(rest.collect::<Vec<_>>());
     Some(less)
 }
 
@@ -109,6 +133,27 @@ mod tests {
         let expected: Vec<Right> = all.into_iter().filter(|right| *right != missing).collect();
         assert_eq!(rest, expected);
         assert_eq!(without(&role(), &Right::new("", "secrets", "list")), None);
+    }
+
+    #[test]
+    fn what_is_narrowed_to_a_name_stays_narrowed_when_another_right_is_taken_away() {
+        let role = json!({"kind": "Role", "rules": [{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"],
+            "resourceNames": ["lock"], "verbs": ["get", "update"]}]});
+        let less = without(&role, &Right::new("coordination.k8s.io", "leases", "get")).unwrap();
+        assert_eq!(less["rules"][0]["resourceNames"], json!(["lock"]));
+        assert_eq!(less["rules"][0]["verbs"], json!(["update"]));
+    }
+
+    #[test]
+    fn a_role_counts_where_it_is_bound() {
+        let binding = |namespace: Option<&str>, kind: &str, name: &str| json!({"kind": "Binding", "metadata": {"namespace": namespace}, "roleRef": {"kind": kind, "name": name}});
+        let mut own = role();
+        own["metadata"] = json!({"name": "own", "namespace": "home"});
+        let everywhere = json!({"kind": "ClusterRole", "metadata": {"name": "all"}, "rules": [
+            {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["list"]}]});
+        let objects = [own, everywhere, binding(Some("home"), "Role", "own"), binding(None, "ClusterRole", "all")];
+        assert_eq!(bound_in(&objects, "home").len(), 4);
+        assert_eq!(bound_in(&objects, "elsewhere"), [Right::new("", "namespaces", "list")].into());
     }
 
     #[test]

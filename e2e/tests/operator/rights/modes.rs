@@ -11,7 +11,13 @@ use crate::run_now;
 async fn each_right_is_used_and_no_other_is_asked_for(mode: Mode, prefix: &str) {
     let stage = Stage::in_mode(mode, prefix).await;
     let of_cluster = mode != Mode::WithoutClusterRights;
-    let operator = if of_cluster { stage.operator_of_the_cluster().await } else { stage.operator().await };
+    let operator = stage
+        .operator_with(|options| {
+            options.leader_election = Some(stage.election());
+            options.cluster_workspaces = of_cluster;
+            options.operator_namespace = of_cluster.then(|| stage.rights.home().to_owned());
+        })
+        .await;
     stage.apply(&probe(&stage)).await;
     stage.workspace_ready("True", "WorkspaceReady").await;
     stage.event(PROBE, "RunSucceeded").await;

@@ -36,9 +36,10 @@ const fn row(right: [&'static str; 3], use_: &'static str, without: &'static str
 
 const GROUP: &str = "dbrun.dev";
 const EVENTS: &str = "events.k8s.io";
+const LEASES: &str = "coordination.k8s.io";
 
 /// Group, resource and verb of every right of the operator, and what becomes of it.
-pub(super) const TABLE: [Row; 17] = [
+pub(super) const TABLE: [Row; 20] = [
     row(
         [GROUP, "databricksruns", "get"],
         "Reads an object afresh before a start is repeated, and after a conflict.",
@@ -136,12 +137,35 @@ pub(super) const TABLE: [Row; 17] = [
         "`kubectl describe` shows no events; runs go on.",
         Thing::Told,
     ),
+    row(
+        [LEASES, "leases", "create"],
+        "Creates the Lease by which replicas agree on one that works, where there is none.",
+        "No replica works; each stands by.",
+        Thing::Finished,
+    ),
+    row(
+        [LEASES, "leases", "get"],
+        "Reads that Lease, and no other.",
+        "No replica works; each stands by.",
+        Thing::Finished,
+    ),
+    row(
+        [LEASES, "leases", "update"],
+        "Takes that Lease, renews it and gives it back.",
+        "No replica works, or one for ten seconds; then each stands by.",
+        Thing::Finished,
+    ),
 ];
 
 impl Row {
     pub(super) fn right(&self) -> Right {
         let [group, resource, verb] = self.right;
         Right::new(group, resource, verb)
+    }
+
+    /// Whether it is for the election of a leader.
+    pub(super) fn is_for_election(&self) -> bool {
+        self.right[0] == LEASES
     }
 
     /// Whether it is for workspaces of the whole cluster.
@@ -154,6 +178,7 @@ impl Row {
         let [group, resource, verb] = self.right;
         let role = match of_clusters.contains(&self.right()) {
             _ if self.is_for_cluster_workspaces() => "cluster workspaces",
+            _ if self.is_for_election() => "leader election",
             true => "own kinds",
             false => "served namespace",
         };

@@ -1,9 +1,10 @@
 //! Each right is taken away in turn, and what it is for does not come to pass until it is given back.
 
 use e2e::cluster::rights::{Mode, Right};
-use e2e::stage::{Operator, Stage};
+use e2e::stage::{LEASE, Operator, Stage};
 use e2e::wait::eventually;
 use futures::future::join_all;
+use serde_json::{Value, json};
 
 use super::table::{Row, TABLE, Thing};
 use super::{PROBE, on_a_workspace_of_the_cluster, probe};
@@ -26,13 +27,24 @@ async fn set(stage: &Stage) {
     stage.apply(&probe(stage)).await;
 }
 
+/// The Lease of a stage's operators, as the last of them left it.
+fn free_lease(stage: &Stage) -> Value {
+    let metadata = json!({"name": LEASE, "namespace": stage.rights.home()});
+    let spec = json!({"leaseDurationSeconds": 1, "leaseTransitions": 3});
+    json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec})
+}
+
 /// A stage on which one right is missing, with an operator that has asked for it in vain.
 async fn without(row: &Row) -> (Stage, Operator) {
     let right = row.right();
     let stage = Stage::bare("withheld").await;
     stage.expect_refusals();
     stage.rights.withhold(&right).await.unwrap();
-    let operator = stage.operator().await;
+    if row.is_for_election() && right.verb == "update" {
+        // One that has been given back: where there is none, it would be created.
+        stage.apply(&free_lease(&stage)).await;
+    }
+    let operator = stage.operator_with(|options| options.leader_election = Some(stage.election())).await;
     // What is there when the operator starts it learns from a list, and what comes later from a watch.
     let mut before = 0;
     if right.verb == "list" || right.verb == "watch" {
