@@ -13,6 +13,7 @@ mod exactly_once;
 mod fair_use;
 mod hygiene;
 mod kubectl;
+mod leader;
 mod order;
 mod outage;
 mod outage_at_scale;
