@@ -137,7 +137,7 @@ pub(crate) async fn install_definitions(cluster: &Cluster) {
     let folder = PathBuf::from(script("prometheus-operator-crds", &[]).await);
     let kinds = ["podmonitors", "prometheusrules", "servicemonitors"];
     let file = |kind: &str| std::fs::read_to_string(folder.join(format!("monitoring.coreos.com_{kind}.yaml"))).unwrap();
-    let theirs = kinds.map(|kind| file(kind));
+    let theirs = kinds.map(file);
     let all: Vec<&str> = theirs.iter().map(String::as_str).chain([ours.as_str()]).collect();
     cluster.install_crds(&all).await.unwrap();
 }
