@@ -1,9 +1,10 @@
-//! What is generated from the types: `crds/*.yaml` and `docs/api-reference.md` are what the code says, and the schemas
-//! keep what Kubernetes and its users expect of them; and what of chart and kustomize is made from other files. `UPDATE=1
-//! cargo test --test generated` writes the files anew.
+//! What is generated: `crds/*.yaml` and `docs/api-reference.md` are what the types say, `config/argocd/argocd-cm.yaml` is made
+//! of the scripts beside it, what of chart and kustomize is made from other files is the same, and the schemas keep what
+//! Kubernetes and its users expect of them. `UPDATE=1 cargo test --test generated` writes the files anew.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod argocd;
 mod copies;
 mod reference;
 
@@ -61,6 +62,11 @@ fn the_binary_prints_what_crds_holds() {
 #[test]
 fn the_reference_is_what_the_code_says() {
     hold(&root("docs/api-reference.md"), &reference::page(&crds()));
+}
+
+#[test]
+fn the_config_map_for_argo_cd_is_made_of_the_scripts() {
+    hold(&root("config/argocd/argocd-cm.yaml"), &argocd::config_map(&root("config/argocd/resource_customizations")));
 }
 
 #[test]
