@@ -3,6 +3,7 @@
 pub mod cluster;
 pub mod crash;
 pub mod demo;
+pub mod gitops;
 pub mod jwt;
 pub mod mutations;
 pub mod simulation;

@@ -29,11 +29,11 @@ const SHOWN_LINES: usize = 40;
 
 /// The folder with the programs, built if need be.
 pub(super) fn ensure() -> Result<PathBuf, Error> {
-    once(&cache()?, &format!("{KUBERNETES_VERSION}-{}", fingerprint()), build)
+    once(&cache("control-plane")?, &format!("{KUBERNETES_VERSION}-{}", fingerprint()), build)
 }
 
 /// Makes `root/name` with `make` unless it is there; only one process at a time makes anything in `root`.
-fn once(root: &Path, name: &str, make: impl FnOnce(&Path) -> Result<(), Error>) -> Result<PathBuf, Error> {
+pub(crate) fn once(root: &Path, name: &str, make: impl FnOnce(&Path) -> Result<(), Error>) -> Result<PathBuf, Error> {
     let complete = root.join(name);
     if complete.is_dir() {
         return Ok(complete);
@@ -43,7 +43,7 @@ fn once(root: &Path, name: &str, make: impl FnOnce(&Path) -> Result<(), Error>) 
     // The lock ends with the process that holds it, however that ends.
     let lock = fs::File::create(&lock_path).map_err(Error::system("create", &lock_path))?;
     if lock.try_lock().is_err() {
-        say("control plane: waiting for another process that builds it");
+        say(&format!("{}: waiting for another process that builds it", root.display()));
         lock.lock().map_err(Error::system("lock", &lock_path))?;
     }
     if complete.is_dir() {
@@ -56,14 +56,15 @@ fn once(root: &Path, name: &str, make: impl FnOnce(&Path) -> Result<(), Error>) 
     Ok(complete)
 }
 
-fn cache() -> Result<PathBuf, Error> {
+/// Where this user keeps what was built of a kind.
+pub(crate) fn cache(kind: &str) -> Result<PathBuf, Error> {
     let absolute = |variable| env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
     let cache = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
     let cache = cache.ok_or_else(|| {
         let unset = io::Error::other("neither XDG_CACHE_HOME nor HOME is set; set one of them");
         Error::system("find", "the user's cache folder")(unset)
     })?;
-    Ok(cache.join("databricks-run-operator").join("control-plane"))
+    Ok(cache.join("databricks-run-operator").join(kind))
 }
 
 /// Whatever changes the programs changes this.

@@ -90,7 +90,7 @@ pub enum Error {
 
 impl Error {
     /// For `map_err`: names what was tried with which file, folder or program.
-    pub(super) fn system(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn system(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::System { action, path: path.as_ref().to_owned(), source }
     }
 

@@ -42,6 +42,7 @@ pub use self::{
     tokens::TokenIssuer,
 };
 pub(crate) use self::{
+    build::{cache, once},
     folder::Folder,
     leash::{Launch, Leash},
 };

@@ -11,6 +11,7 @@ mod deletion;
 mod deletion_at_scale;
 mod exactly_once;
 mod fair_use;
+mod gitops;
 mod hygiene;
 mod kubectl;
 mod leader;
