@@ -6,6 +6,7 @@
 
 pub mod argocd;
 pub mod flux;
+pub mod foreign;
 pub mod kstatus;
 pub mod normal;
 mod program;

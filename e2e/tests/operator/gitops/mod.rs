@@ -5,6 +5,7 @@
 
 mod actions;
 mod deletion;
+mod documents;
 mod runs;
 mod workspaces;
 
