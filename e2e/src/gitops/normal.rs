@@ -29,7 +29,7 @@ pub fn normal(object: &Value, namespaces: &[&str], host: &str) -> Value {
         text = text.replace(namespace, "data-platform");
     }
     text = text.replace(&uid, "6f1c9d5e-2b7a-4c3e-9f01-8a5d7e4b2c10").replace(host, HOST);
-    let patterns: [(&str, fn(usize) -> String); 6] = [
+    let patterns: [(&str, Name); 6] = [
         // Ids of Databricks: all of them pass 2^53.
         (r"\b8\d{18}\b", |n| format!("{}", 8_646_911_284_551_353_001_u64 + n as u64)),
         (r"v1:[0-9a-f]{40}", |n| format!("v1:{:040x}", 0x6c1e_0000 + n)),
@@ -44,8 +44,11 @@ pub fn normal(object: &Value, namespaces: &[&str], host: &str) -> Value {
     serde_json::from_str(&text).expect("names and numbers were replaced by names and numbers")
 }
 
+/// What the text that was found first, second and so on is called.
+type Name = fn(usize) -> String;
+
 /// Replaces each different text that matches by a name of its own, in the order in which they appear.
-fn renamed(text: &str, pattern: &Regex, name: fn(usize) -> String) -> String {
+fn renamed(text: &str, pattern: &Regex, name: Name) -> String {
     let mut known: HashMap<String, String> = HashMap::new();
     let replace = |found: &Captures<'_>| {
         let next = known.len();
