@@ -58,9 +58,13 @@ impl FromStr for ProxyUrl {
         if !text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'%')) {
             return Err(InvalidProxy::NotAnAddress("it holds characters that no name has".to_owned()));
         }
-        let name = url.host_str().unwrap_or_default().trim_end_matches('.');
+        let name = url.host_str().unwrap_or_default();
+        let name = name.strip_suffix('.').unwrap_or(name);
         if name.is_empty() {
             return Err(InvalidProxy::NotAnAddress("it has no name".to_owned()));
+        }
+        if name.split('.').any(str::is_empty) {
+            return Err(InvalidProxy::NotAnAddress("a part of its name is empty".to_owned()));
         }
         let port = url.port_or_known_default().unwrap_or_default();
         let proxy = Self { scheme, name: name.to_owned(), port };
@@ -134,6 +138,8 @@ mod tests {
             ("http://x:99999", "no address"),
             ("http://x\u{3002}example:1", "no address"),
             ("http://x\t.example:1", "no address"),
+            ("http://x..example", "no address"),
+            ("http://127.0.0.1..:3128", "no address"),
             ("http://user:hunter2@proxy:3128", "no user name"),
             ("http://user@proxy", "no user name"),
             ("http://@proxy", "no user name"),
