@@ -113,7 +113,10 @@ impl Connections {
     pub(super) fn follow_nothing(&self) {
         let followed = std::mem::take(&mut *self.followed());
         for (place, follower) in followed {
-            self.with_line_of(&follower, |line| line.poller.unwatch(&place));
+            self.with_line_of(&follower, |line| {
+                line.versions.lock().unwrap_or_else(PoisonError::into_inner).remove(&follower.1);
+                line.poller.unwatch(&place);
+            });
         }
     }
 
