@@ -1,5 +1,7 @@
 //! What can be said on the command line. Each flag of `run` has a twin in the environment, `DBRUN_` and the flag's name.
 
+mod api_server;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -202,11 +204,7 @@ impl RunArgs {
             allowed_addresses = ?self.allowed_addresses, allowed_proxies = ?self.allowed_proxies, ?leader_election,
             health = %server.addresses().health, metrics = %server.addresses().metrics, "starting"
         );
-        let config = kube::Config::infer().await.map_err(|error| {
-            format!(
-                "no Kubernetes cluster is configured: {error}; set KUBECONFIG, or run in a Pod with a ServiceAccount"
-            )
-        })?;
+        let config = api_server::config().await?;
         let options = Options {
             namespaces: self.namespaces,
             selector: self.watch_selector.filter(|selector| !selector.trim().is_empty()),

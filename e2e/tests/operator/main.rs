@@ -2,6 +2,7 @@
 //! operators of its own.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test says what went wrong by panicking")]
 
+mod api_server_proxy;
 mod authentication;
 mod bad_input;
 mod cancellation;

@@ -2,7 +2,7 @@
 //! prove an identity, through every error there is, in operators that log all that can be logged; then the search.
 
 mod marks;
-mod proxy;
+pub(crate) mod proxy;
 mod troubles;
 
 use std::collections::BTreeSet;

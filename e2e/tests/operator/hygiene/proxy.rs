@@ -7,14 +7,14 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
 /// A proxy that serves for as long as the test's runtime lives.
-pub(super) struct Proxy {
-    pub(super) port: u16,
+pub(crate) struct Proxy {
+    pub(crate) port: u16,
     connected: Arc<AtomicUsize>,
 }
 
 impl Proxy {
     /// Starts one. Whoever comes without `authorization` is refused, and so is the first who has it; the refusal says this.
-    pub(super) async fn start(authorization: String, refusal: String) -> Self {
+    pub(crate) async fn start(authorization: String, refusal: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let connected = Arc::new(AtomicUsize::new(0));
@@ -48,7 +48,7 @@ impl Proxy {
     }
 
     /// How many connections went through.
-    pub(super) fn connected(&self) -> usize {
+    pub(crate) fn connected(&self) -> usize {
         self.connected.load(Ordering::SeqCst)
     }
 }
