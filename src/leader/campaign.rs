@@ -27,13 +27,16 @@ pub trait Leases: Send + Sync + 'static {
 }
 
 /// The Leases of a namespace, on a Kubernetes API server.
-pub struct ApiLeases(Api<Lease>);
+pub struct ApiLeases {
+    api: Api<Lease>,
+    namespace: String,
+}
 
 impl ApiLeases {
     /// Those of this namespace. The client must not repeat requests by itself.
     #[must_use]
     pub fn new(client: Client, namespace: &str) -> Self {
-        Self(Api::namespaced(client, namespace))
+        Self { api: Api::namespaced(client, namespace), namespace: namespace.to_owned() }
     }
 }
 
@@ -41,9 +44,9 @@ impl Leases for ApiLeases {
     async fn ask(&self, name: &str, ask: &Ask) -> Result<Answer, String> {
         let parameters = PostParams::default();
         let answer = match ask {
-            Ask::Read => self.0.get(name).await,
-            Ask::Create(lease) => self.0.create(&parameters, lease).await,
-            Ask::Replace(lease) => self.0.replace(name, &parameters, lease).await,
+            Ask::Read => self.api.get(name).await,
+            Ask::Create(lease) => self.api.create(&parameters, lease).await,
+            Ask::Replace(lease) => self.api.replace(name, &parameters, lease).await,
         };
         match answer {
             Ok(lease) => Ok(Answer::Lease(Box::new(lease))),
@@ -52,8 +55,21 @@ impl Leases for ApiLeases {
                 Ok(Answer::Missing)
             }
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(Answer::Conflict),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(told(&error, &self.namespace)),
         }
+    }
+}
+
+/// What to say of a request that failed, with what helps where somebody has to do something about it.
+fn told(error: &kube::Error, namespace: &str) -> String {
+    let code = if let kube::Error::Api(status) = error { status.code } else { 0 };
+    match code {
+        403 => format!(
+            "{error}; grant it (config/rbac/operator/leader-election.yaml, bound in the namespace {namespace}), or start the \
+             operator with --leader-elect=false if no other replica runs"
+        ),
+        404 => format!("{error}; create the namespace {namespace}, or name another with --leader-elect-namespace"),
+        _ => error.to_string(),
     }
 }
 
@@ -197,5 +213,23 @@ impl<L: Leases> Campaign<L> {
 
     fn now(&self) -> Now {
         Now { mono: self.mono(), wall: Timestamp::now() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn a_lease_that_cannot_be_had_is_told_with_what_helps() {
+        let refused = |code| {
+            let status = Status { code, message: "no".to_owned(), ..Status::default() };
+            told(&kube::Error::Api(Box::new(status)), "platform")
+        };
+        assert!(refused(403).contains("leader-election.yaml, bound in the namespace platform"), "{}", refused(403));
+        assert!(refused(404).contains("create the namespace platform"), "{}", refused(404));
+        assert!(!refused(500).contains("platform"), "{}", refused(500));
     }
 }

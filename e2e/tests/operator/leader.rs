@@ -241,6 +241,7 @@ async fn leaders_that_go_at_random_under_load_cost_no_run_and_no_verdict() {
             stage.apply(&stage.run(&name, run_now(job))).await;
             names.push((name, job == good));
         }
+        // Not a wait for anything: the moment at which a leader goes is what this test draws.
         let pause = Duration::from_millis(rand::random_range(0..3000));
         tokio::time::sleep(pause).await;
         let goes = if kill % 2 == 0 { Goes::Killed } else { Goes::Asked };
