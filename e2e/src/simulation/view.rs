@@ -9,6 +9,7 @@ use databricks_run_operator::api::run::RunObject;
 use databricks_run_operator::controller::ports::Place;
 use databricks_run_operator::controller::{strip, what_matters};
 
+use super::invariants::{self, Wish};
 use super::process::{self, ProcessId};
 use super::world::World;
 
@@ -18,6 +19,8 @@ pub(super) struct View {
     objects: BTreeMap<Place, Arc<RunObject>>,
     /// What mattered of each object when it last called for a look, by place and uid.
     told: BTreeMap<(Place, String), u64>,
+    /// What was asked of each object then.
+    wishes: BTreeMap<(Place, String), Wish>,
     /// Versions seen; none before the first listing.
     seen: Option<usize>,
     /// Whether a delivery is on its way.
@@ -33,22 +36,31 @@ impl View {
         self.objects.iter()
     }
 
-    /// Takes a version in; whether it calls for a look.
-    fn take(&mut self, place: &Place, object: Option<&Arc<RunObject>>) -> bool {
+    /// Takes a version in.
+    fn take(&mut self, place: &Place, object: Option<&Arc<RunObject>>) -> Taken {
         let Some(object) = object else {
             self.objects.remove(place);
-            return false;
+            return Taken { calls_for_a_look: false, asks: false };
         };
         let mut stripped = (**object).clone();
         strip(&mut stripped, &[]);
         let matters = what_matters(&stripped, &[]);
         let uid = stripped.metadata.uid.clone().unwrap_or_default();
         self.objects.insert(place.clone(), Arc::new(stripped));
-        match matters {
-            Some(hash) => self.told.insert((place.clone(), uid), hash) != Some(hash),
-            None => true,
-        }
+        let (key, wish) = ((place.clone(), uid), Wish::of(object));
+        let asks = self.wishes.get(&key) != Some(&wish);
+        self.wishes.insert(key.clone(), wish);
+        let calls_for_a_look = matters.is_none_or(|hash| self.told.insert(key, hash) != Some(hash));
+        Taken { calls_for_a_look, asks }
     }
+}
+
+/// What a version of an object means to who learns of it.
+struct Taken {
+    /// By the operator's own function.
+    calls_for_a_look: bool,
+    /// A person asks for something else than before.
+    asks: bool,
 }
 
 /// The store has changed: every watch will tell, sooner or later.
@@ -90,8 +102,9 @@ fn deliver(world: &mut World, id: ProcessId) {
     let mut to_look = Vec::new();
     for index in seen..upto {
         let entry = &world.store.log[index];
-        if world.processes[id].view.take(&entry.place, entry.object.as_ref()) {
-            to_look.push(entry.place.clone());
+        let (place, object) = (entry.place.clone(), entry.object.clone());
+        if calls_for_a_look(world, id, &place, object.as_ref()) {
+            to_look.push(place);
         }
     }
     world.processes[id].view.seen = Some(upto);
@@ -115,13 +128,19 @@ pub(super) fn relist(world: &mut World, id: ProcessId) {
     let view = &mut world.processes[id].view;
     view.objects.retain(|place, _| listed.contains_key(place));
     view.seen = Some(version);
-    let to_look: Vec<Place> = listed
-        .iter()
-        .filter(|(place, object)| view.take(place, Some(object)))
-        .map(|(place, _)| place.clone())
-        .collect();
+    let listed = listed.iter().filter(|(place, object)| calls_for_a_look(world, id, place, Some(object)));
+    let to_look: Vec<Place> = listed.map(|(place, _)| place.clone()).collect();
     look_at(world, id, &to_look);
     arrange_delivery(world, id);
+}
+
+/// A process learns of a version; whether it looks at the object.
+fn calls_for_a_look(world: &mut World, id: ProcessId, place: &Place, object: Option<&Arc<RunObject>>) -> bool {
+    let Taken { calls_for_a_look, asks } = world.processes[id].view.take(place, object);
+    if asks && !calls_for_a_look {
+        invariants::not_heard(world, place);
+    }
+    calls_for_a_look
 }
 
 fn look_at(world: &mut World, id: ProcessId, places: &[Place]) {

@@ -5,6 +5,7 @@ mod calls;
 mod deadlines;
 mod ends;
 mod rest;
+mod wishes;
 mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,7 @@ use databricks_run_operator::lifecycle::{Announcement, EventReason};
 
 pub(super) use calls::{Post, asked_elsewhere, canceling, posting, repair_begins, repairing, run_begins};
 pub(super) use rest::check_rest;
+pub(super) use wishes::{Wish, not_heard};
 pub(super) use writes::{Author, wrote};
 
 use super::process::ProcessId;
@@ -69,6 +71,7 @@ invariants! {
     NothingLeftBehind => "no live run is left by a deleted object with deletionPolicy Cancel, unless it was warned about or a person took the finalizer off",
     Conditions => "every status that is written says one of the things that the condition table allows",
     Bounded => "a status without its intent stays within 32 KiB",
+    Heard => "what a person asks for calls for a look as soon as a watch tells of it",
     FinalizerGoes => "no deleted object is held for ever",
     Quiet => "two hours after the last fault and the last act of a person everything is at rest, on the newest request",
 }
