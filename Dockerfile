@@ -15,6 +15,7 @@ RUN cargo install cargo-auditable --version 0.7.7 --locked
 WORKDIR /build
 # Dependencies are compiled before any source is here: a change of the sources does not compile them again.
 COPY Cargo.toml Cargo.lock ./
+COPY .cargo/config.toml .cargo/
 COPY e2e/Cargo.toml e2e/
 COPY image/build image/
 RUN image/build dependencies

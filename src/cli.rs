@@ -16,8 +16,8 @@ use crate::databricks::host::Host;
 use crate::databricks::host_policy::{DEFAULT_ALLOWED, HostPolicy};
 use crate::databricks::proxy::AllowedProxies;
 use crate::server::{Addresses, Heartbeat, Readiness, Server};
-use crate::telemetry::Metrics;
 use crate::telemetry::logs::{self, LogFormat, LogLevel};
+use crate::telemetry::{Metrics, memory};
 
 /// Without a beat of the controllers for this long the process counts as stuck: a beat comes every second, and a busy
 /// machine may hold it up, but never so long.
@@ -202,7 +202,8 @@ impl RunArgs {
             version = env!("CARGO_PKG_VERSION"), instance, namespaces = ?self.namespaces,
             selector = self.watch_selector, allowed_hosts = ?self.allowed_hosts,
             allowed_addresses = ?self.allowed_addresses, allowed_proxies = ?self.allowed_proxies, ?leader_election,
-            health = %server.addresses().health, metrics = %server.addresses().metrics, "starting"
+            allocator = memory::settings(), health = %server.addresses().health, metrics = %server.addresses().metrics,
+            "starting"
         );
         let config = api_server::config().await?;
         let options = Options {

@@ -11,3 +11,8 @@ pub mod lifecycle;
 pub mod poller;
 pub mod server;
 pub mod telemetry;
+
+/// As in the programs, so that tests meet what they will.
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: telemetry::memory::Allocator = telemetry::memory::Allocator;

@@ -6,11 +6,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use databricks_run_operator::api::crd::crds_yaml;
 use databricks_run_operator::cli::{Cli, Command};
+use databricks_run_operator::telemetry::memory::Allocator;
 
-/// Gives memory back after a relist; the system's allocator keeps the peak for ever.
-#[cfg(target_os = "linux")]
 #[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
     match Cli::parse().command {

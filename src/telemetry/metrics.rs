@@ -2,6 +2,9 @@
 //! test holds the two together. Where controller-runtime has a metric with the same meaning it has the same name here,
 //! so that dashboards people already have keep working.
 
+mod registration;
+mod resources;
+
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -11,7 +14,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::{Metric, Registry};
+use prometheus_client::registry::Registry;
+use registration::Registration;
+use resources::Resources;
 
 /// What own metrics start with.
 const PREFIX: &str = "databricks_operator";
@@ -123,6 +128,7 @@ impl Metrics {
             "The version that runs",
             Info::new(Build { version: env!("CARGO_PKG_VERSION") }),
         );
+        book.collected(resources::NAMES, Resources::new());
         Self {
             reconciles: book.family(shared, "reconcile", "Reconciles by result"),
             reconcile_errors: book.family(shared, "reconcile_errors", "Reconciles that ended in an error"),
@@ -285,49 +291,6 @@ impl Metrics {
     /// This process, a candidate for the Lease of this name, leads or does not.
     pub fn set_leading(&self, lease: &str, leads: bool) {
         self.leading.get_or_create(&Lease { name: lease.to_owned() }).set(leads.into());
-    }
-}
-
-/// Puts metrics into a registry and keeps their names.
-#[derive(Default)]
-struct Registration {
-    registry: Registry,
-    names: Vec<String>,
-}
-
-impl Registration {
-    fn register(&mut self, prefix: &str, name: &str, help: &str, metric: impl Metric) {
-        let name = format!("{prefix}_{name}");
-        self.registry.register(name.clone(), help, metric);
-        self.names.push(name);
-    }
-
-    fn add<M: Metric + Clone>(&mut self, prefix: &str, name: &str, help: &str, metric: M) -> M {
-        self.register(prefix, name, help, metric.clone());
-        metric
-    }
-
-    fn family<L, M>(&mut self, prefix: &str, name: &str, help: &str) -> Family<L, M>
-    where
-        L: Clone + std::hash::Hash + Eq,
-        M: Default,
-        Family<L, M>: Metric,
-    {
-        self.add(prefix, name, help, Family::default())
-    }
-
-    fn histograms<L>(
-        &mut self,
-        prefix: &str,
-        name: &str,
-        help: &str,
-        new: fn() -> Histogram,
-    ) -> Family<L, Histogram, fn() -> Histogram>
-    where
-        L: Clone + std::hash::Hash + Eq,
-        Family<L, Histogram, fn() -> Histogram>: Metric,
-    {
-        self.add(prefix, name, help, Family::new_with_constructor(new))
     }
 }
 

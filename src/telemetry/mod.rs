@@ -2,6 +2,8 @@
 //! uses none. Labels are words from fixed lists: never a name of an object, a run or a host.
 
 pub mod logs;
+pub mod memory;
 pub mod metrics;
+mod process;
 
 pub use metrics::Metrics;

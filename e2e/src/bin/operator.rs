@@ -4,6 +4,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use databricks_run_operator::cli::{Cli, Command};
+use databricks_run_operator::telemetry::memory::Allocator;
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
     match Cli::parse().command {
