@@ -210,6 +210,25 @@ impl Connections {
         map.retain(|_, connection| connection.gone.is_none_or(|gone| gone.elapsed() < RETAINED));
     }
 
+    /// Tells the metrics how many objects are known, and how the workspaces are.
+    pub(super) fn measure(&self) {
+        for (kind, count) in self.known.sizes() {
+            self.metrics.set_stored(kind, count);
+        }
+        let (mut unchecked, mut ready, mut not_ready, mut open) = (0, 0, 0, 0);
+        // Told by one replica, or sums would count everything twice.
+        let leads = self.leads();
+        for connection in self.map().values().filter(|connection| leads && connection.gone.is_none()) {
+            *match connection.usable {
+                Usable::Unchecked => &mut unchecked,
+                Usable::Yes => &mut ready,
+                Usable::No(..) => &mut not_ready,
+            } += 1;
+            open += usize::from(connection.line.as_ref().is_some_and(|line| line.client.is_held_back()));
+        }
+        self.metrics.set_workspaces([("Unchecked", unchecked), ("Ready", ready), ("NotReady", not_ready)], open);
+    }
+
     /// Whether there is such an object.
     pub(super) fn knows(&self, key: &WorkspaceKey) -> bool {
         self.known.has(key)

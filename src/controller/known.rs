@@ -8,6 +8,7 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 
 use super::subject::WorkspaceKey;
+use super::watch::NAMESPACE;
 use crate::api::cluster_workspace::ClusterWorkspaceObject;
 use crate::api::status::WorkspacePin;
 use crate::api::workspace::{WorkspaceKind, WorkspaceObject};
@@ -53,6 +54,16 @@ impl Known {
                 self.cluster.as_ref().is_some_and(|cluster| cluster.workspaces.get(&key.object_ref()).is_some())
             }
         }
+    }
+
+    /// How many objects of each kind are known.
+    pub(super) fn sizes(&self) -> Vec<(&'static str, usize)> {
+        let own = (WorkspaceKind::DatabricksWorkspace.as_str(), self.workspaces.iter().map(Store::len).sum());
+        let cluster = self.cluster.iter().flat_map(|cluster| {
+            let workspaces = (WorkspaceKind::ClusterDatabricksWorkspace.as_str(), cluster.workspaces.len());
+            [workspaces, (NAMESPACE, cluster.namespaces.len())]
+        });
+        std::iter::once(own).chain(cluster).collect()
     }
 
     /// Whether runs of this namespace may be sent there. An object that is gone admits nobody, and says so otherwise.

@@ -4,7 +4,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
@@ -48,9 +48,11 @@ impl Kubernetes {
 
     /// One call, in its turn and with a deadline.
     pub(super) async fn call<T>(&self, call: impl Future<Output = kube::Result<T>> + Send) -> Result<T, StoreError> {
+        let asked = Instant::now();
         let queued = async {
             // The semaphore is never closed.
             let _place = self.places.acquire().await;
+            self.metrics.kubernetes_waited(asked.elapsed());
             call.await
         };
         match tokio::time::timeout(DEADLINE, queued).await {

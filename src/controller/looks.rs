@@ -20,6 +20,7 @@ use crate::telemetry::metrics::ReconcileResult;
 pub(super) async fn look_at_run(object: Arc<RunObject>, operator: Arc<Operator>) -> Result<Action, StoreError> {
     let place = place_of(&object);
     let begun = Instant::now();
+    let _underway = operator.metrics().reconcile_begins("databricksrun");
     // A panic is contained to its object: it is a bug, and no reason to stop everybody's runs.
     let look = std::panic::AssertUnwindSafe(operator.reconcile(&place, &object)).catch_unwind().await;
     let metrics = operator.metrics();
@@ -65,6 +66,7 @@ pub(super) async fn look_at_workspace<K: Workspace>(
         return Ok(Action::await_change());
     }
     let begun = Instant::now();
+    let _underway = watched.workspaces.kubernetes.metrics().reconcile_begins("databricksworkspace");
     let next = watched.workspaces.reconcile(&*object).await;
     let result = if next.is_ok() { ReconcileResult::RequeueAfter } else { ReconcileResult::Error };
     watched.workspaces.kubernetes.metrics().reconciled("databricksworkspace", result, begun.elapsed());

@@ -26,6 +26,7 @@ mod readiness;
 mod reconcile;
 mod record;
 mod remote;
+mod requests;
 mod rounds;
 mod secrets;
 mod subject;

@@ -2,6 +2,7 @@
 //! for or kept.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -12,6 +13,7 @@ use kube::{Api, Client};
 
 use super::known::NamespaceLabels;
 use super::watch::{Complete, Listing, NAMESPACE, PAGE, infallible, tell_listing};
+use crate::telemetry::Metrics;
 
 /// What the labels of namespaces are.
 pub(super) struct NamespaceWatch {
@@ -22,16 +24,17 @@ pub(super) struct NamespaceWatch {
 }
 
 /// The labels of all namespaces.
-pub(super) fn namespaces(client: Client) -> NamespaceWatch {
+pub(super) fn namespaces(client: Client, metrics: &Arc<Metrics>) -> NamespaceWatch {
     let (store, writer) = reflector::store();
     let (listed, complete) = tokio::sync::watch::channel(Listing::Awaited);
     let stream = watcher(Api::<NamespaceLabels>::all(client), watcher::Config::default().page_size(PAGE))
         .default_backoff()
         .modify(only_labels)
         .reflect(writer)
-        .inspect(tell_listing(listed, NAMESPACE));
+        .inspect(tell_listing(listed, NAMESPACE, metrics));
     let mut labels = Labels::default();
-    let relabelled = infallible(stream, NAMESPACE).flat_map(move |event| futures::stream::iter(labels.learn(event)));
+    let relabelled =
+        infallible(stream, NAMESPACE, metrics).flat_map(move |event| futures::stream::iter(labels.learn(event)));
     NamespaceWatch { store, relabelled: relabelled.boxed(), complete }
 }
 

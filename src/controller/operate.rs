@@ -25,7 +25,8 @@ use super::namespaces::{self, NamespaceWatch};
 use super::ports::Place;
 use super::process::{Calls, Clocks, Operator};
 use super::reconcile::Reconciler;
-use super::rounds::{distribute, follow_labels, retire, stand_by, sweep, wake_waiting};
+use super::requests;
+use super::rounds::{distribute, follow_labels, measure, retire, stand_by, sweep, wake_waiting};
 use super::secrets::OperatorsOwn;
 use super::subject::{Workspace, WorkspaceKey};
 use super::watch::{self, Complete, Watch, all_known};
@@ -137,10 +138,10 @@ pub async fn operate(
     // Writes must not be repeated unseen; watches are taken up again by their own back-off.
     let mut writing = config.clone();
     writing.default_retry = false;
-    let client = Client::try_from(config).map_err(|error| no_cluster(&error))?;
+    let client = requests::client(config, &metrics).map_err(|error| no_cluster(&error))?;
     // Renewals wait behind nothing.
-    let leasing = Client::try_from(writing.clone()).map_err(|error| no_cluster(&error))?;
-    let writing = Client::try_from(writing).map_err(|error| no_cluster(&error))?;
+    let leasing = requests::client(writing.clone(), &metrics).map_err(|error| no_cluster(&error))?;
+    let writing = requests::client(writing, &metrics).map_err(|error| no_cluster(&error))?;
     watch::understood(&client, options.namespaces.first(), options.selector.as_deref()).await?;
 
     let start = Instant::now();
@@ -148,7 +149,7 @@ pub async fn operate(
     let (lead, campaign) = candidate(leasing, &options, start, &metrics);
     let gate = Gate::new(lead.clone(), clock);
     let kubernetes = Kubernetes::new(writing, &options.instance, gate.clone(), Arc::clone(&metrics));
-    let watches = Watches::of(&client, &options);
+    let watches = Watches::of(&client, &options, &metrics);
     let (wakes, woken) = mpsc::channel(WAKES);
     let known = watches.known();
     let connections = Arc::new(Connections::new(known, clock, gate.clone(), wakes.clone(), Arc::clone(&metrics)));
@@ -210,24 +211,26 @@ struct Watches {
 }
 
 impl Watches {
-    fn of(client: &Client, options: &Options) -> Self {
+    fn of(client: &Client, options: &Options, metrics: &Arc<Metrics>) -> Self {
         let namespaces: Vec<Option<String>> = match options.namespaces.as_slice() {
             [] => vec![None],
             named => named.iter().cloned().map(Some).collect(),
         };
         let keys: Arc<[String]> = options.ttl_keep_keys.clone().into();
-        let workspaces = namespaces.iter().map(|name| watch::workspaces(client.clone(), name.as_deref())).collect();
+        let workspaces =
+            namespaces.iter().map(|name| watch::workspaces(client.clone(), name.as_deref(), metrics)).collect();
         let runs = namespaces.into_iter().map(|name| {
             let selector = options.selector.as_deref();
-            let runs = watch::runs(client.clone(), name.as_deref(), selector, Arc::clone(&keys));
+            let runs = watch::runs(client.clone(), name.as_deref(), selector, Arc::clone(&keys), metrics);
             (name, runs)
         });
         Self {
             runs: runs.collect(),
             workspaces,
-            cluster: options
-                .cluster_workspaces
-                .then(|| (watch::cluster_workspaces(client.clone()), namespaces::namespaces(client.clone()))),
+            cluster: options.cluster_workspaces.then(|| {
+                let workspaces = watch::cluster_workspaces(client.clone(), metrics);
+                (workspaces, namespaces::namespaces(client.clone(), metrics))
+            }),
         }
     }
 
@@ -298,15 +301,15 @@ async fn work(
         look_at_runs(&mut controllers, runs, known.clone(), wakes, &shared, &stopping);
     }
     helpers.spawn(retire(Arc::clone(&shared.connections), known));
-    helpers.spawn(distribute(woken, routes));
-    helpers.spawn(stand_by(shared.gate.clone(), Arc::clone(&shared.connections), Arc::clone(&shared.metrics)));
-    helpers.spawn(sweep(
+    helpers.spawn(measure(
         Arc::clone(&shared.operator),
-        shared.wakes.clone(),
-        stores,
-        complete.clone(),
+        Arc::clone(&shared.connections),
+        stores.clone(),
         Arc::clone(&shared.metrics),
     ));
+    helpers.spawn(distribute(woken, routes));
+    helpers.spawn(stand_by(shared.gate.clone(), Arc::clone(&shared.connections), Arc::clone(&shared.metrics)));
+    helpers.spawn(sweep(Arc::clone(&shared.operator), shared.wakes.clone(), stores, complete.clone()));
     helpers.spawn(async move {
         while tokio::time::timeout(BEAT, all_known(complete.clone())).await.is_err() {
             pulse.beat();

@@ -20,7 +20,7 @@ use super::observe::is_done_with;
 use super::ports::Place;
 use super::process::Operator;
 use super::subject::WorkspaceKey;
-use super::watch::{Complete, all_known};
+use super::watch::{Complete, RUN, all_known};
 use crate::api::run::RunObject;
 use crate::api::workspace::WorkspaceKind;
 use crate::telemetry::Metrics;
@@ -29,6 +29,8 @@ use crate::telemetry::Metrics;
 const SWEEP: Duration = Duration::from_mins(1);
 /// Workspace objects that are no more are noticed this fast.
 const RETIRE: Duration = Duration::from_secs(1);
+/// Figures that nobody counts as they change are told this often.
+const MEASURE: Duration = Duration::from_secs(5);
 /// Runs that wait for a workspace are woken so fast, on average: fifty a second.
 const WAKES_A_SECOND: Duration = Duration::from_millis(20);
 /// All of them are woken within this time, however many they are.
@@ -50,6 +52,28 @@ pub(super) async fn retire(connections: Arc<Connections>, complete: Vec<Complete
     loop {
         tokio::time::sleep(RETIRE).await;
         connections.retire_missing();
+    }
+}
+
+/// Tells the metrics how many runs are in which state, how much is known, and how the workspaces are.
+pub(super) async fn measure(
+    operator: Arc<Operator>,
+    connections: Arc<Connections>,
+    stores: Vec<Store<RunObject>>,
+    metrics: Arc<Metrics>,
+) {
+    loop {
+        metrics.set_stored(RUN, stores.iter().map(Store::len).sum());
+        connections.measure();
+        let mut states: HashMap<&'static str, usize> = HashMap::new();
+        // Told by one replica, or sums would count everything twice.
+        if operator.leads() {
+            for object in stores.iter().flat_map(Store::state) {
+                *states.entry(state_of(&object)).or_default() += 1;
+            }
+        }
+        metrics.set_runs(states);
+        tokio::time::sleep(MEASURE).await;
     }
 }
 
@@ -144,21 +168,17 @@ fn at(turn: u64, spread: Duration) -> Duration {
     Duration::from_nanos(u64::try_from(whole >> u64::BITS).unwrap_or(u64::MAX))
 }
 
-/// Tells the operator of objects that vanished without a word, wakes those that were overlooked, and tells the metrics how
-/// many runs are in which state.
+/// Tells the operator of objects that vanished without a word, and wakes those that were overlooked.
 pub(super) async fn sweep(
     operator: Arc<Operator>,
     wakes: mpsc::Sender<Place>,
     stores: Vec<Store<RunObject>>,
     complete: Vec<Complete>,
-    metrics: Arc<Metrics>,
 ) {
     all_known(complete).await;
     loop {
-        let mut states: HashMap<&'static str, usize> = HashMap::new();
         for store in &stores {
             for object in store.state() {
-                *states.entry(state_of(&object)).or_default() += 1;
                 let place = place_of(&object);
                 if operator.is_overlooked(&place, &object) {
                     // A controller that has ended takes the process with it.
@@ -166,8 +186,6 @@ pub(super) async fn sweep(
                 }
             }
         }
-        // Told by one replica, or sums would count everything twice.
-        metrics.set_runs(if operator.leads() { states } else { HashMap::new() });
         for place in operator.remembered() {
             let object = ObjectRef::new(&place.name).within(&place.namespace);
             if stores.iter().all(|store| store.get(&object).is_none()) {

@@ -18,8 +18,9 @@ use super::subject::Workspace;
 use crate::api::cluster_workspace::ClusterWorkspaceObject;
 use crate::api::run::{CANCEL_ANNOTATION, FINALIZER, REPAIR_ANNOTATION, RERUN_ANNOTATION, RunObject, START_ANNOTATION};
 use crate::api::workspace::{WorkspaceKind, WorkspaceObject};
+use crate::telemetry::Metrics;
 
-const RUN: &str = "DatabricksRun";
+pub(super) const RUN: &str = "DatabricksRun";
 
 /// Objects asked for at a time when everything is listed.
 pub(super) const PAGE: u32 = 250;
@@ -100,6 +101,7 @@ pub(super) fn runs(
     namespace: Option<&str>,
     selector: Option<&str>,
     keep_keys: Arc<[String]>,
+    metrics: &Arc<Metrics>,
 ) -> Watch<RunObject> {
     let (store, writer) = reflector::store();
     let (listed, complete) = tokio::sync::watch::channel(Listing::Awaited);
@@ -110,33 +112,33 @@ pub(super) fn runs(
         .default_backoff()
         .modify(move |object| strip(object, &keep_keys))
         .reflect(writer)
-        .inspect(tell_listing(listed, RUN));
+        .inspect(tell_listing(listed, RUN, metrics));
     let stream = told_when_kept(stream, store.clone())
         .predicate_filter(move |object: &RunObject| what_matters(object, &keys), PredicateConfig::default());
-    Watch { store, changes: infallible(stream, RUN).map(Ok).boxed(), complete }
+    Watch { store, changes: infallible(stream, RUN, metrics).map(Ok).boxed(), complete }
 }
 
 /// All workspaces of a namespace, or of all.
-pub(super) fn workspaces(client: Client, namespace: Option<&str>) -> Watch<WorkspaceObject> {
-    of_kind(api(client, namespace), WorkspaceKind::DatabricksWorkspace)
+pub(super) fn workspaces(client: Client, namespace: Option<&str>, metrics: &Arc<Metrics>) -> Watch<WorkspaceObject> {
+    of_kind(api(client, namespace), WorkspaceKind::DatabricksWorkspace, metrics)
 }
 
 /// The workspaces of the whole cluster.
-pub(super) fn cluster_workspaces(client: Client) -> Watch<ClusterWorkspaceObject> {
-    of_kind(Api::all(client), WorkspaceKind::ClusterDatabricksWorkspace)
+pub(super) fn cluster_workspaces(client: Client, metrics: &Arc<Metrics>) -> Watch<ClusterWorkspaceObject> {
+    of_kind(Api::all(client), WorkspaceKind::ClusterDatabricksWorkspace, metrics)
 }
 
-fn of_kind<K: Workspace + 'static>(api: Api<K>, kind: WorkspaceKind) -> Watch<K> {
+fn of_kind<K: Workspace + 'static>(api: Api<K>, kind: WorkspaceKind, metrics: &Arc<Metrics>) -> Watch<K> {
     let (store, writer) = reflector::store();
     let (listed, complete) = tokio::sync::watch::channel(Listing::Awaited);
     let stream = watcher(api, watcher::Config::default().page_size(PAGE))
         .default_backoff()
         .modify(|object: &mut K| object.meta_mut().managed_fields = None)
         .reflect(writer)
-        .inspect(tell_listing(listed, kind.as_str()));
+        .inspect(tell_listing(listed, kind.as_str(), metrics));
     let stream =
         told_when_kept(stream, store.clone()).predicate_filter(predicates::generation, PredicateConfig::default());
-    Watch { store, changes: infallible(stream, kind.as_str()).map(Ok).boxed(), complete }
+    Watch { store, changes: infallible(stream, kind.as_str(), metrics).map(Ok).boxed(), complete }
 }
 
 /// The objects that are there or have changed, each told when the store has it. What is listed comes into the store at the end
@@ -160,9 +162,15 @@ fn told_when_kept<K: Resource<DynamicType = ()> + Clone + 'static>(
 pub(super) fn tell_listing<K>(
     listed: tokio::sync::watch::Sender<Listing>,
     kind: &'static str,
-) -> impl FnMut(&watcher::Result<watcher::Event<K>>) {
+    metrics: &Arc<Metrics>,
+) -> impl FnMut(&watcher::Result<watcher::Event<K>>) + use<K> {
+    metrics.watch_begins(kind);
+    let metrics = Arc::clone(metrics);
     move |event| match event {
-        Ok(watcher::Event::InitDone) => drop(listed.send_replace(Listing::Done)),
+        Ok(watcher::Event::InitDone) => {
+            metrics.listed(kind);
+            listed.send_replace(Listing::Done);
+        }
         Err(error) if is_forbidden(error) => {
             let first = listed.send_if_modified(|listing| {
                 let first = *listing == Listing::Awaited;
@@ -232,12 +240,15 @@ pub fn what_matters(object: &RunObject, keep_keys: &[String]) -> Option<u64> {
 pub(super) fn infallible<K>(
     stream: impl Stream<Item = Result<K, watcher::Error>> + Send + 'static,
     kind: &'static str,
+    metrics: &Arc<Metrics>,
 ) -> impl Stream<Item = K> + Send + 'static
 where
     K: Send + 'static,
 {
+    let metrics = Arc::clone(metrics);
     stream.filter_map(move |item| {
         if let Err(error) = &item {
+            metrics.watch_interrupted(kind);
             tracing::warn!(kind, %error, "the watch was interrupted and is taken up again");
         }
         future::ready(item.ok())

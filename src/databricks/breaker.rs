@@ -97,6 +97,11 @@ struct Open {
 }
 
 impl Breaker {
+    /// Whether nothing is sent but probes.
+    pub(super) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
     /// How long a call must wait; `None`: it may go on to [`Breaker::begin`].
     pub(super) fn wait(&self, lane: Lane, now: Duration) -> Option<Duration> {
         let open = self.open?;
@@ -224,7 +229,9 @@ mod tests {
         for lane in Lane::ALL {
             assert!(breaker.begin(lane, secs(105.0)).is_some(), "{lane:?} while the probe is on its way");
         }
+        assert!(breaker.is_open());
         assert_eq!(breaker.learn(Says::Answers, secs(105.5)), None, "too short to be told");
+        assert!(!breaker.is_open());
         assert_eq!(breaker.begin(Lane::Poll, secs(105.5)), None, "closed");
         assert_eq!(breaker.begin(Lane::Poll, secs(105.5)), None);
     }

@@ -87,6 +87,12 @@ impl Client {
         self.0.gate.health()
     }
 
+    /// Whether the breaker is open: too many calls had no answer, and nothing is sent but probes.
+    #[must_use]
+    pub fn is_held_back(&self) -> bool {
+        self.0.gate.is_open()
+    }
+
     /// Whether the credentials were refused, or could not be had, at the last call that was answered.
     #[must_use]
     pub fn refused(&self) -> watch::Receiver<bool> {

@@ -53,6 +53,11 @@ impl Gate {
         not_now(self.breaker().begin(lane, self.clock.now()))
     }
 
+    /// Whether the breaker is open.
+    pub(super) fn is_open(&self) -> bool {
+        self.breaker().is_open()
+    }
+
     /// The time, for [`Self::learn`].
     pub(super) fn now(&self) -> Duration {
         self.clock.now()

@@ -4,11 +4,12 @@
 
 mod registration;
 mod resources;
+mod underway;
 
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -17,6 +18,11 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use registration::Registration;
 use resources::Resources;
+use underway::Reconciles;
+pub use underway::Underway;
+
+/// The controllers, by their metrics' label.
+const CONTROLLERS: [&str; 2] = ["databricksrun", "databricksworkspace"];
 
 /// What own metrics start with.
 const PREFIX: &str = "databricks_operator";
@@ -43,7 +49,6 @@ labels! {
     Controller { controller }
     ControllerResult { controller, result }
     Operation { operation }
-    OperationOutcome { operation, outcome }
     Lane { lane }
     Outcome { outcome }
     Reason { reason }
@@ -51,6 +56,34 @@ labels! {
     EventType { r#type }
     Kind { kind }
     Build { version }
+}
+
+/// A call of the Databricks API.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ApiCall {
+    operation: &'static str,
+    outcome: &'static str,
+    code: Code,
+}
+
+/// A request to the Kubernetes API.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KubernetesRequest {
+    code: Code,
+    method: &'static str,
+}
+
+/// The status of an answer, or a word where there was none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Code(Result<u16, &'static str>);
+
+impl EncodeLabelValue for Code {
+    fn encode(&self, encoder: &mut LabelValueEncoder) -> Result<(), std::fmt::Error> {
+        match self.0 {
+            Ok(status) => status.encode(encoder),
+            Err(word) => word.encode(encoder),
+        }
+    }
 }
 
 /// The Lease of a leader election.
@@ -83,6 +116,11 @@ pub enum StatusWrite {
     Failed,
 }
 
+/// A figure as gauges take it.
+fn gauged(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
 /// All metrics. Cheap to update from anywhere; share it in an `Arc`.
 #[derive(Debug)]
 pub struct Metrics {
@@ -92,7 +130,8 @@ pub struct Metrics {
     reconcile_errors: Family<Controller, Counter>,
     reconcile_panics: Family<Controller, Counter>,
     reconcile_seconds: Family<Controller, Histogram, fn() -> Histogram>,
-    api_calls: Family<OperationOutcome, Counter>,
+    underway: Reconciles,
+    api_calls: Family<ApiCall, Counter>,
     api_call_seconds: Family<Operation, Histogram, fn() -> Histogram>,
     api_throttled: Family<Operation, Counter>,
     limiter_wait_seconds: Family<Lane, Histogram, fn() -> Histogram>,
@@ -106,6 +145,13 @@ pub struct Metrics {
     orphaned_runs: Counter,
     undecodable_objects: Family<Kind, Counter>,
     leading: Family<Lease, Gauge>,
+    workspaces: Family<State, Gauge>,
+    breakers_open: Gauge,
+    kubernetes_requests: Family<KubernetesRequest, Counter>,
+    kubernetes_wait_seconds: Histogram,
+    watch_lists: Family<Kind, Counter>,
+    watch_errors: Family<Kind, Counter>,
+    stored_objects: Family<Kind, Gauge>,
 }
 
 impl Default for Metrics {
@@ -129,7 +175,10 @@ impl Metrics {
             Info::new(Build { version: env!("CARGO_PKG_VERSION") }),
         );
         book.collected(resources::NAMES, Resources::new());
-        Self {
+        let underway = Reconciles::default();
+        book.collected(underway::NAMES, underway.clone());
+        let metrics = Self {
+            underway,
             reconciles: book.family(shared, "reconcile", "Reconciles by result"),
             reconcile_errors: book.family(shared, "reconcile_errors", "Reconciles that ended in an error"),
             reconcile_panics: book.family(shared, "reconcile_panics", "Reconciles that ended in a contained panic"),
@@ -172,9 +221,37 @@ impl Metrics {
                 "Objects met whose spec, status or metadata could not be read",
             ),
             leading: book.family("leader_election", "master_status", "Whether this process leads: 1 or 0"),
+            workspaces: book.family(PREFIX, "workspaces", "Workspace objects by whether they can be used"),
+            breakers_open: book.add(
+                PREFIX,
+                "breakers_open",
+                "Workspace objects whose workspace does not answer, so that it is sent nothing but probes",
+                Gauge::default(),
+            ),
+            kubernetes_requests: book.family("rest_client", "requests", "Requests to the Kubernetes API"),
+            kubernetes_wait_seconds: book.add(
+                PREFIX,
+                "kubernetes_wait_seconds",
+                "How long a request to the Kubernetes API waited for its turn in this process",
+                Histogram::new(CALL_SECONDS),
+            ),
+            watch_lists: book.family(PREFIX, "watch_lists", "Complete lists of all objects of a kind"),
+            watch_errors: book.family(PREFIX, "watch_errors", "Interruptions of a watch, which is taken up again"),
+            stored_objects: book.family(PREFIX, "stored_objects", "Objects of a kind that are held in memory"),
             names: book.names,
             registry: book.registry,
+        };
+        metrics.begin_at_zero();
+        metrics
+    }
+
+    /// Gives what is seldom counted and known by name its series, so that an increase from nothing is seen as one.
+    fn begin_at_zero(&self) {
+        for controller in CONTROLLERS {
+            drop(self.reconcile_errors.get_or_create(&Controller { controller }));
+            drop(self.reconcile_panics.get_or_create(&Controller { controller }));
         }
+        drop(self.undecodable_objects.get_or_create(&Kind { kind: "DatabricksRun" }));
     }
 
     /// Everything, in the `OpenMetrics` text format ([`CONTENT_TYPE`]).
@@ -190,6 +267,11 @@ impl Metrics {
     #[must_use]
     pub fn names(&self) -> &[String] {
         &self.names
+    }
+
+    /// A reconcile of `controller` begins; it is under way until what is returned is dropped.
+    pub fn reconcile_begins(&self, controller: &'static str) -> Underway {
+        self.underway.begin(controller)
     }
 
     /// A reconcile of `controller` ended.
@@ -220,7 +302,8 @@ impl Metrics {
         http_status: Option<u16>,
         duration: Option<Duration>,
     ) {
-        self.api_calls.get_or_create(&OperationOutcome { operation, outcome }).inc();
+        let code = Code(http_status.ok_or("none"));
+        self.api_calls.get_or_create(&ApiCall { operation, outcome, code }).inc();
         if let Some(duration) = duration {
             self.api_call_seconds.get_or_create(&Operation { operation }).observe(duration.as_secs_f64());
         }
@@ -248,7 +331,7 @@ impl Metrics {
     pub fn set_runs(&self, counts: impl IntoIterator<Item = (&'static str, usize)>) {
         self.runs.clear();
         for (state, count) in counts {
-            self.runs.get_or_create(&State { state }).set(i64::try_from(count).unwrap_or(i64::MAX));
+            self.runs.get_or_create(&State { state }).set(gauged(count));
         }
     }
 
@@ -286,6 +369,47 @@ impl Metrics {
     /// An object of this kind could not be read in full.
     pub fn undecodable(&self, kind: &'static str) {
         self.undecodable_objects.get_or_create(&Kind { kind }).inc();
+    }
+
+    /// So many workspace objects are in each state now, and of so many the breaker is open.
+    pub fn set_workspaces(&self, counts: impl IntoIterator<Item = (&'static str, usize)>, open: usize) {
+        for (state, count) in counts {
+            self.workspaces.get_or_create(&State { state }).set(gauged(count));
+        }
+        self.breakers_open.set(gauged(open));
+    }
+
+    /// So many objects of this kind are held in memory now.
+    pub fn set_stored(&self, kind: &'static str, count: usize) {
+        self.stored_objects.get_or_create(&Kind { kind }).set(gauged(count));
+    }
+
+    /// A watch of this kind begins: its counters are there from now on.
+    pub fn watch_begins(&self, kind: &'static str) {
+        drop(self.watch_lists.get_or_create(&Kind { kind }));
+        drop(self.watch_errors.get_or_create(&Kind { kind }));
+    }
+
+    /// All objects of this kind have been listed.
+    pub fn listed(&self, kind: &'static str) {
+        self.watch_lists.get_or_create(&Kind { kind }).inc();
+    }
+
+    /// The watch of this kind was interrupted.
+    pub fn watch_interrupted(&self, kind: &'static str) {
+        self.watch_errors.get_or_create(&Kind { kind }).inc();
+    }
+
+    /// The Kubernetes API answered a request of this method with this status, or not at all.
+    pub fn kubernetes_called(&self, method: &'static str, status: Option<u16>) {
+        // client-go's word.
+        let code = Code(status.ok_or("<error>"));
+        self.kubernetes_requests.get_or_create(&KubernetesRequest { code, method }).inc();
+    }
+
+    /// A request to the Kubernetes API waited for its turn.
+    pub fn kubernetes_waited(&self, wait: Duration) {
+        self.kubernetes_wait_seconds.observe(wait.as_secs_f64());
     }
 
     /// This process, a candidate for the Lease of this name, leads or does not.

@@ -151,6 +151,20 @@ impl OperatorProcess {
         self.leash.log()
     }
 
+    /// What its `/metrics` says.
+    pub async fn scrape(&self) -> String {
+        let log = self.log();
+        let line = log.lines().find(|line| line.contains("starting") && line.contains("metrics"));
+        let (_, after) = line.and_then(|line| line.rsplit_once("metrics")).expect("it has said where its metrics are");
+        let address: String = after
+            .chars()
+            .skip_while(|c| !c.is_ascii_digit())
+            .take_while(|c| c.is_ascii_digit() || ".:".contains(*c))
+            .collect();
+        let answer = reqwest::get(format!("http://{address}/metrics")).await.expect("its metrics can be asked for");
+        answer.text().await.expect("its metrics can be read")
+    }
+
     /// Fails if it has ended on its own.
     pub fn check(&mut self) -> Result<(), cluster::Error> {
         self.leash.check()

@@ -16,6 +16,7 @@ mod gitops;
 mod hygiene;
 mod kubectl;
 mod leader;
+mod metrics;
 mod order;
 mod outage;
 mod outage_at_scale;

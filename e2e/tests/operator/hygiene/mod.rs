@@ -329,19 +329,6 @@ fn own_lines(log: &str) -> String {
     own[own.len().saturating_sub(60)..].join("\n")
 }
 
-/// What `/metrics` of an operator says.
-async fn metrics(operator: &OperatorProcess) -> String {
-    let log = operator.log();
-    let line = log.lines().find(|line| line.contains("starting") && line.contains("metrics")).unwrap();
-    let after = line.rsplit_once("metrics").unwrap().1;
-    let address: String = after
-        .chars()
-        .skip_while(|c| !c.is_ascii_digit())
-        .take_while(|c| c.is_ascii_digit() || ".:".contains(*c))
-        .collect();
-    reqwest::get(format!("http://{address}/metrics")).await.unwrap().text().await.unwrap()
-}
-
 #[tokio::test]
 async fn no_secret_and_no_answer_is_told_by_whole_lives_through_every_error() {
     let control_plane = ControlPlane::builder().audit(AuditLevel::RequestResponse).start().await.unwrap();
@@ -355,7 +342,7 @@ async fn no_secret_and_no_answer_is_told_by_whole_lives_through_every_error() {
     scene.disturb_each(Operation::GetRun, &troubles, |_| true).await;
     scene.struck("by a poll", &first).await;
     scene.lose_workspaces().await;
-    let (first_metrics, first_log) = (metrics(&first).await, first.log());
+    let (first_metrics, first_log) = (first.scrape().await, first.log());
     first.kill();
 
     let password = scene.marks.mark("the password of a proxy");
@@ -369,7 +356,7 @@ async fn no_secret_and_no_answer_is_told_by_whole_lives_through_every_error() {
     scene.revoke().await;
     scene.end(&troubles, &second).await;
     assert!(proxy.connected() > 0, "the proxy was used");
-    let (second_metrics, second_log) = (metrics(&second).await, second.log());
+    let (second_metrics, second_log) = (second.scrape().await, second.log());
 
     scene.learn_credentials();
     for (place, text) in [("the log of the first operator", &first_log), ("the log of the second", &second_log)] {
