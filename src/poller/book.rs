@@ -36,6 +36,8 @@ pub struct Ask<K> {
     pub run: RunId,
     /// When the question is sent.
     pub at: Now,
+    /// How much later that is than its schedule says; none for a poke, which has no schedule.
+    pub late: Option<Duration>,
 }
 
 /// What came of an [`Ask`].
@@ -151,6 +153,7 @@ impl<K: Key> Book<K> {
             wait: None,
             due,
             held: false,
+            put_off: None,
             poke: Poke::None,
             poke_answered: None,
             wake: None,
@@ -213,11 +216,13 @@ impl<K: Key> Book<K> {
         };
         let entry = self.entries.get_mut(&key)?;
         entry.held = false;
+        let due = entry.put_off.unwrap_or(entry.due);
+        let late = (entry.poke == Poke::None).then(|| now.monotonic.saturating_sub(due));
         if entry.poke == Poke::Waiting {
             entry.poke = Poke::Asked;
         }
         self.in_flight.insert(key.clone());
-        Some(Ask { key, run: entry.snapshot.run_id, at: now })
+        Some(Ask { key, run: entry.snapshot.run_id, at: now, late })
     }
 
     /// When [`Book::due`] will next have something, as far as time alone brings it about.
@@ -232,7 +237,7 @@ impl<K: Key> Book<K> {
 
     /// Takes in what came of a get.
     pub fn learned(&mut self, ask: Ask<K>, answer: Answer, now: Now) -> Learned {
-        let Ask { key, run, at } = ask;
+        let Ask { key, run, at, late } = ask;
         self.in_flight.remove(&key);
         let retry_after = match answer {
             Answer::Failed { retry_after: Some(wait), .. } => wait,
@@ -255,8 +260,10 @@ impl<K: Key> Book<K> {
             Answer::NotFound => entry.miss(at),
             Answer::Failed { reason, .. } => entry.fail(reason, at),
         };
+        entry.put_off = None;
         let due = if let Learned::Held { wait } = learned {
             entry.held = true;
+            entry.put_off = late.map(|late| at.monotonic.saturating_sub(late));
             now.monotonic + wait
         } else if poked_meanwhile {
             entry.poke_due(now.monotonic)

@@ -38,6 +38,8 @@ pub(super) struct Entry {
     pub(super) due: Duration,
     /// Whether the rate limit has named that time.
     pub(super) held: bool,
+    /// When it was due before the rate limit put it off.
+    pub(super) put_off: Option<Duration>,
     pub(super) poke: Poke,
     /// When the last get that answered a poke was sent.
     pub(super) poke_answered: Option<Duration>,

@@ -165,8 +165,12 @@ impl<K: Key, R: Runs, C: Clock> Worker<K, R, C> {
                         }
                     }
                     let answer = result.map_or(PANICKED, Answer::from);
+                    let late = ask.late;
                     let learned = shared.book().learned(ask, answer, now);
                     count(&metrics, learned);
+                    if let Some(late) = late.filter(|_| !matches!(learned, Learned::Held { .. })) {
+                        metrics.poll_late_by(late);
+                    }
                 }
                 permit = wakes.reserve(), if wake_now => {
                     // Nobody is left to be told.

@@ -136,6 +136,7 @@ pub struct Metrics {
     api_throttled: Family<Operation, Counter>,
     limiter_wait_seconds: Family<Lane, Histogram, fn() -> Histogram>,
     polls: Family<Outcome, Counter>,
+    poll_lateness_seconds: Histogram,
     end_lag_seconds: Histogram,
     runs: Family<State, Gauge>,
     run_outcomes: Family<Reason, Counter>,
@@ -198,6 +199,12 @@ impl Metrics {
                 waits,
             ),
             polls: book.family(PREFIX, "polls", "Readings of runs by what they brought"),
+            poll_lateness_seconds: book.add(
+                PREFIX,
+                "poll_lateness_seconds",
+                "How much later than its schedule says a poll was sent",
+                Histogram::new(WAIT_SECONDS),
+            ),
             end_lag_seconds: book.add(
                 PREFIX,
                 "run_end_lag_seconds",
@@ -320,6 +327,11 @@ impl Metrics {
     /// A poll brought `outcome`.
     pub fn polled(&self, outcome: &'static str) {
         self.polls.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// A poll was sent so much later than its schedule says.
+    pub fn poll_late_by(&self, lateness: Duration) {
+        self.poll_lateness_seconds.observe(lateness.as_secs_f64());
     }
 
     /// A run's end was seen this long after it happened.

@@ -398,3 +398,23 @@ fn the_lag_of_an_end_is_told_once_and_only_for_an_end_that_was_watched() {
 fn a_new_run_is_read_at_once() {
     assert_eq!(Desk::watching().book.next_due(), Some(Duration::ZERO));
 }
+
+#[test]
+fn a_get_is_late_by_what_the_rate_limit_and_a_full_house_put_it_off() {
+    let mut desk = Desk::following();
+    let first = desk.send();
+    assert_eq!(first.late, Some(Duration::ZERO));
+    desk.learn(first, Answer::NotNow(SECOND * 7));
+    let second = desk.send();
+    assert_eq!(second.late, Some(SECOND * 7));
+    desk.learn(second, Answer::NotNow(SECOND * 2));
+    let third = desk.send();
+    assert_eq!(third.late, Some(SECOND * 9));
+    desk.learn(third, running(1));
+    desk.time = desk.book.next_due().unwrap() + SECOND * 2;
+    let fourth = desk.send();
+    assert_eq!(fourth.late, Some(SECOND * 2));
+    desk.learn(fourth, running(1));
+    desk.poke();
+    assert_eq!(desk.send().late, None, "a poke has no schedule");
+}

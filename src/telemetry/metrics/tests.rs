@@ -15,6 +15,7 @@ fn used() -> (Metrics, Underway) {
     metrics.api_called("get-run", "RateLimited", None, None);
     metrics.limiter_waits("poll", second);
     metrics.polled("same");
+    metrics.poll_late_by(second);
     metrics.end_seen_after(second);
     metrics.set_runs([("Running", 3), ("Failed", 1)]);
     metrics.run_finished("RunSucceeded");
