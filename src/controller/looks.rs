@@ -7,7 +7,9 @@ use futures::FutureExt;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
+use tracing::Instrument;
 
+use super::about::about;
 use super::ports::{Place, StoreError};
 use super::process::Operator;
 use super::reconcile::{Next, after_failure};
@@ -21,12 +23,14 @@ pub(super) async fn look_at_run(object: Arc<RunObject>, operator: Arc<Operator>)
     let place = place_of(&object);
     let begun = Instant::now();
     let _underway = operator.metrics().reconcile_begins("databricksrun");
+    let about = about(&place, Some(&*object));
     // A panic is contained to its object: it is a bug, and no reason to stop everybody's runs.
-    let look = std::panic::AssertUnwindSafe(operator.reconcile(&place, &object)).catch_unwind().await;
+    let look = std::panic::AssertUnwindSafe(operator.reconcile(&place, &object)).catch_unwind();
+    let look = look.instrument(about.clone()).await;
     let metrics = operator.metrics();
     let Ok(next) = look else {
         metrics.reconcile_panicked("databricksrun");
-        tracing::error!(object = %place, "a look at this object panicked; it is looked at again in a minute");
+        about.in_scope(|| tracing::error!("a look at this object panicked; it is looked at again in a minute"));
         return Ok(Action::requeue(Duration::from_mins(1)));
     };
     let result = match &next {
@@ -44,7 +48,8 @@ pub(super) async fn look_at_run(object: Arc<RunObject>, operator: Arc<Operator>)
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape the controller asks for")]
 pub(super) fn after_run_failure(object: Arc<RunObject>, error: &StoreError, _: Arc<Operator>) -> Action {
-    tracing::warn!(object = %place_of(&object), reason = error.reason(), %error, "a look failed and is repeated");
+    about(&place_of(&object), Some(&*object))
+        .in_scope(|| tracing::warn!(reason = error.reason(), %error, "a look failed and is repeated"));
     Action::requeue(after_failure(error))
 }
 

@@ -3,6 +3,7 @@
 //! outside, `kubernetes` and `connections` behind the ports. No rule about runs lives here; nothing here waits without a
 //! deadline.
 
+mod about;
 mod assertions;
 mod connections;
 mod dial;

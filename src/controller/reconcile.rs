@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tracing::Instrument;
+
+use super::about::{about, of_run};
 use super::fail_points::{self, When};
 use super::memories::{Entry, Memories};
 use super::observe::{Looked, is_done_with};
@@ -87,6 +90,10 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
         let entry = self.memories.of(place);
         let mut entry = entry.lock().await;
         let object = entry.newest(watched);
+        // What was watched may be older, and know of no run yet.
+        if let Some(status) = &object.status {
+            of_run(status);
+        }
         let next = self.steps(place, &mut entry, object).await;
         entry.looked_at = Some(self.clock.now().mono);
         // Of what is not done, it is remembered when it was looked at.
@@ -106,6 +113,10 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
 
     /// The object is no more. Nothing of it is followed; a run that was started but could not be recorded is stopped.
     pub async fn gone(&self, place: &Place) {
+        self.let_go(place).instrument(about(place, None)).await;
+    }
+
+    async fn let_go(&self, place: &Place) {
         // Who does not lead keeps what it remembers until it does.
         if !self.leads() {
             return;
@@ -116,10 +127,10 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
         self.remote.forget(place);
         self.memories.drop(place);
         if let Some((pin, run)) = entry.memory.left_behind() {
-            tracing::warn!(object = %place, run_id = %run, "the object vanished while its run was being started; the run is cancelled");
+            tracing::warn!(run_id = %run, "the object vanished while its run was being started; the run is cancelled");
             if let Err(error) = self.remote.cancel(&place.namespace, &pin, run).await {
                 self.metrics.run_orphaned();
-                tracing::error!(object = %place, run_id = %run, %error, "a run without an object could not be cancelled");
+                tracing::error!(run_id = %run, %error, "a run without an object could not be cancelled");
             }
         }
     }
@@ -153,7 +164,7 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
             let seen_reading;
             let step = {
                 let looked = Looked::at(&object);
-                self.tell_unreadable(place, entry, &looked);
+                self.tell_unreadable(entry, &looked);
                 let (step, reading) = self.decide(place, entry, &looked);
                 seen_reading = reading;
                 step
@@ -243,7 +254,7 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
         fail_points::of_call(When::Before, place, effect);
         let outcome = perform(&self.remote, &place.namespace, effect).await;
         fail_points::of_call(When::After, place, effect);
-        tracing::debug!(object = %place, effect = effect.name(), "performed");
+        tracing::debug!(effect = effect.name(), "performed");
         if let Effect::Cancel { .. } = effect {
             self.remote.poke(place);
         }
@@ -259,7 +270,7 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
             let note =
                 format!("run {run} was started, but the object has gone on without it; it has been told to stop");
             let announcement = Announcement::warning(EventReason::RunOrphaned, &note);
-            self.announce(place, object, std::slice::from_ref(&announcement)).await;
+            self.announce(object, std::slice::from_ref(&announcement)).await;
         }
     }
 
@@ -282,8 +293,9 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
                 self.metrics.status_write(StatusWrite::Written);
                 entry.memory.recorded(&change.status, self.clock.now());
                 entry.wrote(&written);
-                self.finished(place, object, change);
-                self.announce(place, &written, &change.announce).await;
+                of_run(&change.status);
+                self.finished(object, change);
+                self.announce(&written, &change.announce).await;
                 Ok(written)
             }
             Err(StoreError::Conflict) => {
@@ -298,7 +310,7 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
     }
 
     /// Counts and logs the end of a request.
-    fn finished(&self, place: &Place, before: &RunObject, change: &Change) {
+    fn finished(&self, before: &RunObject, change: &Change) {
         let was_finished = before.status.as_ref().is_some_and(|status| status.completion_time.is_some());
         if change.status.completion_time.is_none() || was_finished {
             return;
@@ -307,10 +319,7 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
             if let Some(reason) = Reason::ALL.iter().find(|reason| reason.as_str() == ready.reason) {
                 self.metrics.run_finished(reason.as_str());
             }
-            tracing::info!(
-                object = %place, uid = before.metadata.uid, run_id = change.status.run_id, attempt = change.status.attempt,
-                reason = ready.reason, "finished"
-            );
+            tracing::info!(reason = ready.reason, "finished");
         }
     }
 
@@ -325,7 +334,7 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
         if let MetadataChange::Release { announce } = change {
             // Told first: once the object is gone, nobody would come back to tell.
             let news: Vec<_> = announce.iter().filter(|it| !entry.told.contains(it)).cloned().collect();
-            self.announce(place, object, &news).await;
+            self.announce(object, &news).await;
             entry.told.extend(news);
         }
         fail_points::of_mark(When::Before, place, change);
@@ -359,7 +368,7 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
         match self.objects.delete(place, uid.unwrap_or_default(), version.unwrap_or_default()).await {
             Ok(()) => {
                 fail_points::of_delete(When::After, place);
-                self.announce(place, object, std::slice::from_ref(announcement)).await;
+                self.announce(object, std::slice::from_ref(announcement)).await;
                 Ok(None)
             }
             Err(StoreError::Conflict) => self.reread(place, entry).await.map(Some),
@@ -374,15 +383,15 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
         Ok(object)
     }
 
-    async fn announce(&self, place: &Place, object: &RunObject, announcements: &[Announcement]) {
+    async fn announce(&self, object: &RunObject, announcements: &[Announcement]) {
         for announcement in announcements {
             if announcement.reason == EventReason::RunOrphaned {
                 self.metrics.run_orphaned();
             }
             if announcement.severity == Severity::Warning {
-                tracing::warn!(object = %place, reason = announcement.reason.as_str(), "{}", announcement.note);
+                tracing::warn!(reason = announcement.reason.as_str(), "{}", announcement.note);
             } else {
-                tracing::info!(object = %place, reason = announcement.reason.as_str(), "{}", announcement.note);
+                tracing::info!(reason = announcement.reason.as_str(), "{}", announcement.note);
             }
             self.objects.announce(object, announcement).await;
         }
@@ -400,7 +409,7 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
         }
     }
 
-    fn tell_unreadable(&self, place: &Place, entry: &mut Entry, looked: &Looked<'_>) {
+    fn tell_unreadable(&self, entry: &mut Entry, looked: &Looked<'_>) {
         let generation = looked.generation();
         match looked.spec() {
             Ok(_) => entry.unreadable_told = None,
@@ -408,7 +417,7 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
             Err(error) => {
                 entry.unreadable_told = Some(generation);
                 self.metrics.undecodable("DatabricksRun");
-                tracing::error!(object = %place, "{error}; nothing is started, a live run is followed and cancelled on deletion");
+                tracing::error!("{error}; nothing is started, a live run is followed and cancelled on deletion");
             }
         }
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use k8s_openapi::jiff::Timestamp;
+use tracing::Instrument;
 
 use super::connections::{Connections, Versions};
 use super::gate::{Gate, Shut};
@@ -74,7 +75,8 @@ impl Runs for Followed {
     async fn get_run(&self, run: RunId) -> Result<Read, Error> {
         let version = self.versions.lock().unwrap_or_else(PoisonError::into_inner).get(&run).copied();
         // A run that is not followed any more: its answer is not looked at either.
-        let answered = within(&self.gate, self.client.get_run(version.unwrap_or_default(), run)).await?;
+        let get = within(&self.gate, self.client.get_run(version.unwrap_or_default(), run));
+        let answered = get.instrument(tracing::error_span!("poll", run_id = %run)).await?;
         Ok(Read { run: answered.value, server_time: answered.server_time })
     }
 }

@@ -1,13 +1,17 @@
 //! Logs on standard error, as text for people or JSON for machines.
 
+mod object;
+
 use std::fmt;
 use std::io::{self, IsTerminal};
 use std::str::FromStr;
 
+use object::OneObject;
 use thiserror::Error;
 use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::JsonFields;
 
 /// The crate whose level a bare word such as `debug` sets.
 const OURS: &str = "databricks_run_operator";
@@ -129,7 +133,7 @@ where
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(colour);
     Ok(match format {
         LogFormat::Text => Box::new(builder.finish()),
-        LogFormat::Json => Box::new(builder.json().flatten_event(true).finish()),
+        LogFormat::Json => Box::new(builder.fmt_fields(JsonFields::new()).event_format(OneObject).finish()),
     })
 }
 
@@ -172,6 +176,22 @@ mod tests {
         let line: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!((line["namespace"].as_str(), line["run_id"].as_i64()), (Some("data"), Some(7)));
         assert_eq!((line["message"].as_str(), line["level"].as_str()), (Some("run started"), Some("INFO")));
+    }
+
+    #[test]
+    fn a_json_line_carries_what_it_is_about_and_its_own_word_counts_more() {
+        let text = logged(LogFormat::Json, "error", || {
+            let theirs = tracing::error_span!(target: "kube_runtime", "theirs", foreign = true);
+            let run = tracing::error_span!(target: OURS, "run", namespace = "data", name = "nightly", attempt = tracing::field::Empty);
+            let _in = (theirs.entered(), run.clone().entered());
+            run.record("attempt", 2);
+            tracing::error!(target: OURS, name = "other", "look");
+        });
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["namespace"], "data");
+        assert_eq!((&line["name"], &line["attempt"]), (&"other".into(), &2.into()), "{line}");
+        assert_eq!((&line["message"], &line["target"]), (&"look".into(), &OURS.into()), "{line}");
+        assert!(line.get("foreign").is_none() && line["timestamp"].as_str().unwrap().ends_with('Z'), "{line}");
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod gitops;
 mod hygiene;
 mod kubectl;
 mod leader;
+mod logs;
 mod metrics;
 mod order;
 mod outage;

@@ -1,0 +1,29 @@
+//! What log lines about a run's object carry, whoever writes them: each is in the span that is made here.
+
+use tracing::Span;
+use tracing::field::Empty;
+
+use super::ports::Place;
+use crate::api::run::RunObject;
+use crate::api::status::DatabricksRunStatus;
+
+/// The span of whatever happens to an object. It is there at every level that is not off.
+pub(super) fn about(place: &Place, object: Option<&RunObject>) -> Span {
+    let uid = object.and_then(|object| object.metadata.uid.as_deref());
+    let (namespace, name) = (&*place.namespace, &*place.name);
+    let span = tracing::error_span!("run", namespace, name, uid, run_id = Empty, attempt = Empty);
+    if let Some(status) = object.and_then(|object| object.status.as_ref()) {
+        tell(&span, status);
+    }
+    span
+}
+
+/// Says which run it is about, now that this is known.
+pub(super) fn of_run(status: &DatabricksRunStatus) {
+    tell(&Span::current(), status);
+}
+
+fn tell(span: &Span, status: &DatabricksRunStatus) {
+    span.record("run_id", status.run_id.as_deref());
+    span.record("attempt", status.attempt);
+}
