@@ -1,6 +1,7 @@
 //! What can be said on the command line. Each flag of `run` has a twin in the environment, `DBRUN_` and the flag's name.
 
 mod api_server;
+mod log_level;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 use k8s_openapi::jiff::SignedDuration;
+pub use log_level::LogLevelArgs;
 
 use crate::controller::{LeaderElection, Options, Pulse, operate};
 use crate::databricks::host::Host;
@@ -41,6 +43,9 @@ pub struct Cli {
 pub enum Command {
     /// Serve the cluster that KUBECONFIG names, or the one this runs in, until SIGTERM.
     Run(Box<RunArgs>),
+    /// Tell the log level of an operator that runs, or change it until the process ends. To be run in its container:
+    /// kubectl exec deploy/databricks-run-operator -- /databricks-run-operator log-level debug
+    LogLevel(LogLevelArgs),
     /// Print the custom resource definitions, for `kubectl apply -f -`.
     Crds,
 }
@@ -191,7 +196,7 @@ impl RunArgs {
         } else {
             None
         };
-        logs::init(self.log_format, &self.log_level).map_err(|error| error.to_string())?;
+        log_level::serve(logs::init(self.log_format, &self.log_level).map_err(|error| error.to_string())?);
         let metrics = Arc::new(Metrics::new());
         let (heartbeat, readiness) = (Heartbeat::new(SILENCE), Readiness::default());
         let addresses = Addresses { health: self.health_address, metrics: self.metrics_address };

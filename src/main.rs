@@ -14,6 +14,16 @@ static ALLOCATOR: Allocator = Allocator;
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(arguments) => arguments.serve(),
+        Command::LogLevel(arguments) => match arguments.ask() {
+            Ok(level) => {
+                println!("{level}");
+                ExitCode::SUCCESS
+            }
+            Err(why) => {
+                eprintln!("databricks-run-operator: {why}");
+                ExitCode::FAILURE
+            }
+        },
         // A reader that closes the pipe early (`| head`) has what it wants.
         Command::Crds => match std::io::stdout().write_all(crds_yaml().as_bytes()) {
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {

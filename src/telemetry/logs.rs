@@ -1,10 +1,11 @@
-//! Logs on standard error, as text for people or JSON for machines.
+//! Logs on standard error, as text for people or JSON for machines, at a level that can be changed while the process runs.
 
 mod object;
 
 use std::fmt;
 use std::io::{self, IsTerminal};
 use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use object::OneObject;
 use thiserror::Error;
@@ -12,6 +13,7 @@ use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::JsonFields;
+use tracing_subscriber::reload;
 
 /// The crate whose level a bare word such as `debug` sets.
 const OURS: &str = "databricks_run_operator";
@@ -67,6 +69,9 @@ pub enum LogsError {
     /// Somebody has set up logging already.
     #[error("logging is set up already")]
     Again,
+    /// The level stays as it was.
+    #[error("the log level cannot be changed: {0}")]
+    Fixed(String),
 }
 
 /// A level: one word for the operator itself (libraries then stay at `info`, or at the word if that is quieter), or
@@ -94,6 +99,13 @@ impl FromStr for LogLevel {
     }
 }
 
+impl LogLevel {
+    fn filter(&self) -> Result<EnvFilter, LogsError> {
+        EnvFilter::try_new(&self.0)
+            .map_err(|error| LogsError::Level { level: self.0.clone(), cause: error.to_string() })
+    }
+}
+
 /// A level, or something with `=` or `[`. `EnvFilter` takes any other word for a crate whose every line is wanted, so
 /// that a misspelt level would silently switch everything else off.
 fn is_directive(text: &str) -> bool {
@@ -113,10 +125,41 @@ impl fmt::Display for LogLevel {
     }
 }
 
+/// The level of this process's logs, which may be changed. Clones are one.
+#[derive(Clone)]
+pub struct LevelSwitch(Arc<Switch>);
+
+struct Switch {
+    level: Mutex<LogLevel>,
+    set: Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>,
+}
+
+impl LevelSwitch {
+    fn new(level: &LogLevel, set: impl Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(Switch { level: Mutex::new(level.clone()), set: Box::new(set) }))
+    }
+
+    /// The level now.
+    #[must_use]
+    pub fn level(&self) -> LogLevel {
+        self.0.level.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes it, from the next line on. The change itself is told at a level that is seldom switched off.
+    pub fn change(&self, level: LogLevel) -> Result<(), LogsError> {
+        let mut now = self.0.level.lock().unwrap_or_else(PoisonError::into_inner);
+        tracing::warn!(from = %now, to = %level, "the log level is changed");
+        (self.0.set)(level.filter()?).map_err(|error| LogsError::Fixed(error.to_string()))?;
+        *now = level;
+        Ok(())
+    }
+}
+
 /// Sends all logs of this process to standard error. Once per process.
-pub fn init(format: LogFormat, level: &LogLevel) -> Result<(), LogsError> {
-    let subscriber = subscriber(format, level, io::stderr, io::stderr().is_terminal())?;
-    tracing::subscriber::set_global_default(subscriber).map_err(|_| LogsError::Again)
+pub fn init(format: LogFormat, level: &LogLevel) -> Result<LevelSwitch, LogsError> {
+    let (subscriber, switch) = subscriber(format, level, io::stderr, io::stderr().is_terminal())?;
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| LogsError::Again)?;
+    Ok(switch)
 }
 
 fn subscriber<W>(
@@ -124,16 +167,22 @@ fn subscriber<W>(
     level: &LogLevel,
     writer: W,
     colour: bool,
-) -> Result<Box<dyn Subscriber + Send + Sync>, LogsError>
+) -> Result<(Box<dyn Subscriber + Send + Sync>, LevelSwitch), LogsError>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(&level.0)
-        .map_err(|error| LogsError::Level { level: level.0.clone(), cause: error.to_string() })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(colour);
+    let builder = tracing_subscriber::fmt().with_env_filter(level.filter()?).with_writer(writer).with_ansi(colour);
     Ok(match format {
-        LogFormat::Text => Box::new(builder.finish()),
-        LogFormat::Json => Box::new(builder.fmt_fields(JsonFields::new()).event_format(OneObject).finish()),
+        LogFormat::Text => {
+            let builder = builder.with_filter_reloading();
+            let handle = builder.reload_handle();
+            (Box::new(builder.finish()), LevelSwitch::new(level, move |filter| handle.reload(filter)))
+        }
+        LogFormat::Json => {
+            let builder = builder.fmt_fields(JsonFields::new()).event_format(OneObject).with_filter_reloading();
+            let handle = builder.reload_handle();
+            (Box::new(builder.finish()), LevelSwitch::new(level, move |filter| handle.reload(filter)))
+        }
     })
 }
 
@@ -158,19 +207,19 @@ mod tests {
         }
     }
 
-    fn logged(format: LogFormat, level: &str, log: impl FnOnce()) -> String {
+    fn logged(format: LogFormat, level: &str, log: impl FnOnce(&LevelSwitch)) -> String {
         let lines = Lines::default();
         let writer = lines.clone();
         let level = level.parse().unwrap();
-        let subscriber = subscriber(format, &level, move || writer.clone(), false).unwrap();
-        tracing::subscriber::with_default(subscriber, log);
+        let (subscriber, switch) = subscriber(format, &level, move || writer.clone(), false).unwrap();
+        tracing::subscriber::with_default(subscriber, || log(&switch));
         let bytes = lines.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
     }
 
     #[test]
     fn json_lines_carry_their_fields_at_the_top() {
-        let text = logged(LogFormat::Json, "info", || {
+        let text = logged(LogFormat::Json, "info", |_| {
             tracing::info!(target: OURS, namespace = "data", run_id = 7, "run started");
         });
         let line: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -180,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_json_line_carries_what_it_is_about_and_its_own_word_counts_more() {
-        let text = logged(LogFormat::Json, "error", || {
+        let text = logged(LogFormat::Json, "error", |_| {
             let theirs = tracing::error_span!(target: "kube_runtime", "theirs", foreign = true);
             let run = tracing::error_span!(target: OURS, "run", namespace = "data", name = "nightly", attempt = tracing::field::Empty);
             let _in = (theirs.entered(), run.clone().entered());
@@ -195,14 +244,31 @@ mod tests {
     }
 
     #[test]
+    fn the_level_changes_while_lines_are_written_and_the_change_is_told() {
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let text = logged(format, "info", |switch| {
+                let details = |word: &str| tracing::debug!(target: OURS, word, "details");
+                details("before");
+                switch.change("debug".parse().unwrap()).unwrap();
+                details("meanwhile");
+                assert_eq!(switch.level().to_string(), format!("info,{OURS}=debug"));
+                switch.change("warn".parse().unwrap()).unwrap();
+                details("after");
+            });
+            assert!(text.contains("meanwhile") && !text.contains("before") && !text.contains("after"), "{text}");
+            assert_eq!(text.matches("the log level is changed").count(), 2, "{text}");
+        }
+    }
+
+    #[test]
     fn text_lines_are_without_colour_away_from_a_terminal() {
-        let text = logged(LogFormat::Text, "info", || tracing::warn!(target: OURS, "careful"));
+        let text = logged(LogFormat::Text, "info", |_| tracing::warn!(target: OURS, "careful"));
         assert!(text.contains("WARN") && text.contains("careful") && !text.contains('\u{1b}'), "{text}");
     }
 
     #[test]
     fn a_bare_debug_is_about_the_operator_and_not_its_libraries() {
-        let text = logged(LogFormat::Text, "debug", || {
+        let text = logged(LogFormat::Text, "debug", |_| {
             tracing::debug!(target: OURS, "ours");
             tracing::debug!(target: "hyper", "theirs");
         });

@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 
 use serde_json::{Value, json};
 
@@ -15,6 +16,8 @@ struct Program {
     process: Child,
     /// What it said of itself at its start.
     start: Value,
+    /// What it says after that.
+    log: Receiver<String>,
 }
 
 impl Program {
@@ -39,8 +42,20 @@ impl Program {
         let lines = log.by_ref().map(|line| serde_json::from_str::<Value>(&line).unwrap_or(Value::String(line)));
         let start = lines.into_iter().find(|line| line["message"] == "starting");
         // Whoever writes must not wait for a reader.
-        std::thread::spawn(move || log.for_each(drop));
-        Self { process, start: start.unwrap_or_else(|| panic!("it ended without a word of its start")) }
+        let (lines, rest) = channel();
+        std::thread::spawn(move || log.for_each(|line| drop(lines.send(line))));
+        Self { process, start: start.unwrap_or_else(|| panic!("it ended without a word of its start")), log: rest }
+    }
+
+    /// Asks for its log level, or changes it.
+    fn log_level(&self, arguments: &[&str]) -> (String, bool) {
+        log_level(&self.process.id().to_string(), arguments)
+    }
+
+    /// Waits for a line that says this.
+    fn logs(&self, text: &str) -> Value {
+        let line = self.log.iter().find(|line| line.contains(text));
+        serde_json::from_str(&line.unwrap_or_else(|| panic!("it ended without saying {text}"))).unwrap()
     }
 
     fn scrape(&self) -> String {
@@ -50,6 +65,17 @@ impl Program {
         stream.read_to_string(&mut answer).unwrap();
         answer
     }
+}
+
+/// Runs `log-level` for the process; what it prints, and whether that is an error.
+fn log_level(pid: &str, arguments: &[&str]) -> (String, bool) {
+    let asked = Command::new(env!("CARGO_BIN_EXE_databricks-run-operator"))
+        .args(["log-level", "--pid", pid])
+        .args(arguments)
+        .output()
+        .unwrap();
+    let told = if asked.status.success() { asked.stdout } else { asked.stderr };
+    (String::from_utf8(told).unwrap(), !asked.status.success())
 }
 
 impl Drop for Program {
@@ -82,4 +108,29 @@ fn the_allocator_is_jemalloc_with_the_settings_it_was_built_with() {
 fn a_program_with_another_allocator_does_not_tell_of_this_one() {
     use databricks_run_operator::telemetry::memory;
     assert_eq!((memory::usage(), memory::settings()), (None, None));
+}
+
+#[test]
+fn the_log_level_is_changed_while_it_runs() {
+    let program = Program::start("log-level");
+    assert_eq!(program.log_level(&[]), ("info\n".to_owned(), false));
+    let debug = "info,databricks_run_operator=debug";
+    assert_eq!(program.log_level(&["debug"]), (format!("{debug}\n"), false));
+    let told = program.logs("the log level is changed");
+    assert_eq!((told["from"].as_str(), told["to"].as_str()), (Some("info"), Some(debug)));
+    assert_eq!(program.log_level(&[]), (format!("{debug}\n"), false));
+    // Directives are taken as `run` takes them.
+    let directives = "info,kube=debug";
+    assert_eq!(program.log_level(&[directives]), (format!("{directives}\n"), false));
+    let (why, is_error) = program.log_level(&["loud"]);
+    assert!(is_error && why.contains("use `error`"), "{why}");
+    assert_eq!(program.log_level(&[]).0, format!("{directives}\n"));
+}
+
+#[test]
+fn where_no_operator_answers_it_is_said_how_to_reach_one() {
+    // The process of this test is none.
+    let nobody = std::process::id().to_string();
+    let (why, is_error) = log_level(&nobody, &["debug"]);
+    assert!(is_error && why.contains("kubectl exec") && why.contains(&nobody), "{why}");
 }

@@ -12,6 +12,6 @@ static ALLOCATOR: Allocator = Allocator;
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(arguments) => arguments.serve(),
-        Command::Crds => ExitCode::FAILURE,
+        Command::Crds | Command::LogLevel(_) => ExitCode::FAILURE,
     }
 }
