@@ -21,11 +21,14 @@ use crate::databricks::ids::RunId;
 use crate::databricks::settings::JobsApiVersion;
 use crate::lifecycle::WorkspaceView;
 use crate::lifecycle::observed::same_workspace;
-use crate::poller::{Health, Poller, Settings as PollerSettings, SystemClock};
+use crate::poller::{Health, Poller, Settings as PollerSettings, Sweeping, SystemClock};
 use crate::telemetry::Metrics;
 
 /// How long a connection outlives its object.
 const RETAINED: Duration = Duration::from_mins(15);
+
+/// The part of a workspace's rate that sweeps may take: what they find costs gets, and others ask, too.
+const SWEEP_SHARE: f64 = 0.6;
 
 /// Whether a workspace can be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,8 +147,13 @@ impl Connections {
         made_of: MadeOf,
     ) -> watch::Receiver<Health> {
         let versions = Versions::default();
-        let runs = Followed { client: client.clone(), versions: Arc::clone(&versions), gate: self.gate.clone() };
-        let (settings, metrics) = (PollerSettings::default(), Arc::clone(&self.metrics));
+        // What the check of the workspace says of a version it does not know, nothing here has to.
+        let version = pin.jobs_api_version.parse().unwrap_or_default();
+        let runs =
+            Followed { client: client.clone(), version, versions: Arc::clone(&versions), gate: self.gate.clone() };
+        let pages_per_second = SWEEP_SHARE * client.requests_per_second();
+        let settings = PollerSettings { sweeping: Sweeping::Cheaper { pages_per_second }, ..PollerSettings::default() };
+        let metrics = Arc::clone(&self.metrics);
         let poller = Poller::start(runs, self.clock, settings, self.wakes.clone(), metrics);
         let health = poller.health();
         let line = Some(Line { made_of, client, poller, versions });

@@ -18,11 +18,11 @@ use crate::databricks::error::{ApiError, Error, TransportError};
 use crate::databricks::ids::{IdempotencyToken as WireToken, JobId, RepairId, RunId};
 use crate::databricks::model::{Run, RunOutput};
 use crate::databricks::settings::JobsApiVersion;
-use crate::databricks::{self, ListRuns};
+use crate::databricks::{self, ListRuns, LiveRuns};
 use crate::lifecycle::step::{FoundRun, FreshRun, JobMatch, RunTarget};
 use crate::lifecycle::verdict::{Look, look};
 use crate::lifecycle::{IdempotencyToken, Reading, WorkspaceView};
-use crate::poller::{Poller, Read, Runs, Schedule};
+use crate::poller::{Page, Part, Poller, Read, Row, Runs, Schedule};
 
 /// Pages of `runs/list` that are looked through for a run in doubt: 500 runs.
 const LOOK_UP_PAGES: usize = 20;
@@ -67,6 +67,8 @@ fn timestamp(time: SystemTime) -> Option<Timestamp> {
 /// A workspace's runs, for its poller.
 pub(super) struct Followed {
     pub(super) client: Client,
+    /// The one that lists are asked for with: the workspace object's own.
+    pub(super) version: JobsApiVersion,
     pub(super) versions: Versions,
     pub(super) gate: Gate,
 }
@@ -78,6 +80,14 @@ impl Runs for Followed {
         let get = within(&self.gate, self.client.get_run(version.unwrap_or_default(), run));
         let answered = get.instrument(tracing::error_span!("poll", run_id = %run)).await?;
         Ok(Read { run: answered.value, server_time: answered.server_time })
+    }
+
+    async fn list_live(&self, part: &Part) -> Result<Page, Error> {
+        let Part { start_time_from, start_time_to, page_token } = part.clone();
+        let query = LiveRuns { start_time_from, start_time_to, page_token };
+        let answer = within(&self.gate, self.client.live_runs(self.version, &query)).await?;
+        let rows = answer.runs.iter().map(|run| Row { run: run.run_id, start_time: run.start_time, looks: run.digest });
+        Ok(Page { rows: rows.collect(), next_page_token: answer.next_page_token })
     }
 }
 

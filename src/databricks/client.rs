@@ -80,6 +80,13 @@ impl Client {
         &self.0.settings
     }
 
+    /// The most requests a second that this client may ever send, others of the same host not counted.
+    #[must_use]
+    pub fn requests_per_second(&self) -> f64 {
+        let most = self.0.limiter.requests_per_second();
+        self.0.settings.own_rate.map_or(most, |own| own.min(most))
+    }
+
     /// Whether the workspace answers, as all calls of this client see it; `changed()` on it tells of the begin and the
     /// end of an outage, once each.
     #[must_use]

@@ -95,6 +95,11 @@ pub(super) struct Limiter {
 }
 
 impl Limiter {
+    /// The most requests a second that the host is ever sent.
+    pub(super) fn requests_per_second(&self) -> f64 {
+        self.host.requests_per_second
+    }
+
     /// Asks for one request; `who` names the operation. Refused: [`Error::NotNow`] with the time to wait.
     pub(super) fn ask(&self, lane: Lane, who: impl Hash) -> Result<(), Error> {
         let who = Asker { share: self.share, call: hash(who) };

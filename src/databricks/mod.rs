@@ -39,4 +39,6 @@ pub mod settings;
 mod tokens;
 mod transport;
 
-pub use calls::{Answered, Checked, FoundRuns, JobMatch, ListRuns, Principal, RunsPage, Submitted};
+pub use calls::{
+    Answered, Checked, FoundRuns, JobMatch, ListRuns, LiveRun, LiveRuns, LiveRunsPage, Principal, RunsPage, Submitted,
+};

@@ -200,7 +200,7 @@ open_enum! {
 }
 
 /// The older description of a run's or a task's state. Every field may be missing.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Deserialize)]
 #[serde(default)]
 pub struct RunState {
     /// Where it is.
@@ -216,7 +216,7 @@ pub struct RunState {
 }
 
 /// The newer description of a run's or a task's state.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Deserialize)]
 #[serde(default)]
 pub struct RunStatus {
     /// Where it is.
@@ -228,7 +228,7 @@ pub struct RunStatus {
 }
 
 /// Why a run waits in the queue.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Deserialize)]
 #[serde(default)]
 pub struct QueueDetails {
     /// For example `MAX_CONCURRENT_RUNS_REACHED`.
@@ -240,7 +240,7 @@ pub struct QueueDetails {
 }
 
 /// Why a run ended.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Deserialize)]
 #[serde(default)]
 pub struct TerminationDetails {
     /// The cause.

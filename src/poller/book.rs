@@ -11,9 +11,14 @@ use rand::{RngExt, SeedableRng};
 use super::agenda::Agenda;
 use super::entry::{Entry, FIRST_REPEAT, LAST_REPEAT, Poke, Wake};
 use super::schedule::jittered;
+use super::sweep::Sweeping;
 use super::{Key, Now, Read, Schedule, Snapshot};
 use crate::databricks::error::Error;
 use crate::databricks::ids::RunId;
+
+pub use sweeping::{AskPage, Swept};
+
+mod sweeping;
 
 /// First gets of runs that are watched at once are spread over this much time for each of them (but over no more than
 /// their first wait): a single new run is read immediately, ten thousand after a restart are not asked for in one burst.
@@ -105,6 +110,7 @@ pub struct Book<K> {
     /// Kept apart from `entries`: a key may be dropped and watched again while its get is still out.
     in_flight: HashSet<K>,
     max_in_flight: usize,
+    sweeps: sweeping::Sweeps<K>,
     /// How many entries had no answer yet.
     unread: u32,
     last_id: u64,
@@ -115,7 +121,7 @@ pub struct Book<K> {
 impl<K: Key> Book<K> {
     /// An empty book that never has more than `max_in_flight` gets out. The same seed makes the same choices.
     #[must_use]
-    pub fn new(seed: u64, max_in_flight: usize) -> Self {
+    pub fn new(seed: u64, max_in_flight: usize, sweeping: Sweeping) -> Self {
         Self {
             entries: HashMap::new(),
             gets: Agenda::default(),
@@ -123,6 +129,7 @@ impl<K: Key> Book<K> {
             wakes: Agenda::default(),
             in_flight: HashSet::new(),
             max_in_flight: max_in_flight.max(1),
+            sweeps: sweeping::Sweeps::new(sweeping),
             unread: 0,
             last_id: 0,
             last_version: 0,
@@ -157,11 +164,15 @@ impl<K: Key> Book<K> {
             poke: Poke::None,
             poke_answered: None,
             wake: None,
+            looks: None,
+            swept: 0,
+            unlisted: false,
             snapshot: Arc::new(Snapshot::blank(run)),
         };
         if !self.in_flight.contains(&key) {
             self.gets.insert((due, entry.id), key.clone());
         }
+        self.sweeps.watch(run, &key);
         self.entries.insert(key, entry);
     }
 
@@ -169,6 +180,7 @@ impl<K: Key> Book<K> {
     pub fn unwatch(&mut self, key: &K) {
         let Some(entry) = self.entries.remove(key) else { return };
         self.unread -= u32::from(entry.is_unread());
+        self.sweeps.unwatch(entry.snapshot.run_id, key);
         self.gets.remove((entry.due, entry.id));
         self.held.remove((entry.due, entry.id));
         if let Some(wake) = entry.wake {

@@ -44,7 +44,22 @@ pub(super) struct Entry {
     /// When the last get that answered a poke was sent.
     pub(super) poke_answered: Option<Duration>,
     pub(super) wake: Option<Wake>,
+    /// How it stands in the list of live runs, if it was seen there.
+    pub(super) looks: Option<Looks>,
+    /// The last sweep that saw it.
+    pub(super) swept: u64,
+    /// Whether it was missing in the list since its life-cycle state has last changed.
+    pub(super) unlisted: bool,
     pub(super) snapshot: Arc<Snapshot>,
+}
+
+/// How a run stands in the list of live runs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Looks {
+    /// By the list.
+    pub(super) digest: u64,
+    /// When the page was asked for that first showed it like this.
+    pub(super) since: Duration,
 }
 
 /// A wake to come, in `Book::wakes` under its time.
@@ -57,6 +72,27 @@ pub(super) struct Wake {
 impl Entry {
     pub(super) fn is_unread(&self) -> bool {
         self.snapshot.version == 0
+    }
+
+    /// The wait between its gets as things are.
+    pub(super) fn current_wait(&self) -> Duration {
+        self.wait.unwrap_or(self.schedule.first())
+    }
+
+    /// When the last get that told of it was sent.
+    pub(super) fn read_at(&self) -> Option<Duration> {
+        self.snapshot.seen.as_ref().map(|seen| seen.at.monotonic)
+    }
+
+    /// When it started, in epoch milliseconds, if it is live as far as anybody knows.
+    pub(super) fn start_time(&self) -> Option<i64> {
+        let seen = self.snapshot.seen.as_ref().filter(|_| self.snapshot.absent.is_none())?;
+        (seen.run.start_time > 0 && seen.run.end_time == 0).then_some(seen.run.start_time)
+    }
+
+    /// Whether sweeps at this distance save it gets.
+    pub(super) fn is_swept(&self, period: Duration) -> bool {
+        !self.unlisted && self.schedule.longest() >= period && self.start_time().is_some()
     }
 
     /// When a get for a poke is due: at once, ahead of routine, but pokes that follow each other are no faster than the
@@ -89,6 +125,7 @@ impl Entry {
         snapshot.failing = None;
         if snapshot.life_cycle() != Some(life_cycle(&run)) {
             self.wait = None;
+            self.unlisted = false;
         }
         let old = snapshot.seen.as_ref().map(|seen| &seen.run);
         let is_same = snapshot.absent.take().is_none() && old.is_some_and(|old| !is_news(old, &run));

@@ -1,5 +1,6 @@
 //! Who is asked about when. One poller per workspace object (its uid and pin) keeps the schedules of that workspace's
-//! runs, reads each run with a single get when it is due, and wakes the controller only when there is news.
+//! runs, reads each run with a single get when it is due, and wakes the controller only when there is news. Where that
+//! costs fewer calls, sweeps through the list of live runs tell which of them need no get.
 //!
 //! Keys are opaque: the room knows neither Kubernetes nor what a run's state means, and it never calls a run ended or
 //! lost. It offers what it read; `lifecycle` decides. A poll that learns nothing writes, logs and wakes nothing.
@@ -14,16 +15,18 @@ mod entry;
 mod health;
 mod schedule;
 mod snapshot;
+mod sweep;
 mod task;
 
 use std::future::Future;
 use std::time::SystemTime;
 
-pub use book::{Answer, Ask, Book, Learned};
+pub use book::{Answer, Ask, AskPage, Book, Learned, Swept};
 pub use clock::{Clock, Now, SystemClock};
 pub use health::Health;
 pub use schedule::Schedule;
 pub use snapshot::{Absent, Failing, Seen, Snapshot};
+pub use sweep::{Page, PageAnswer, Part, Row, Sweeping};
 pub use task::{Poller, Settings};
 
 use crate::databricks::error::Error;
@@ -35,6 +38,9 @@ pub trait Runs: Send + Sync + 'static {
     /// Reads one run, all its pages put together. It must end by itself (the client has a deadline on every call) and
     /// answers [`Error::NotNow`] instead of waiting for the rate limit.
     fn get_run(&self, run: RunId) -> impl Future<Output = Result<Read, Error>> + Send;
+
+    /// A page of the list of live runs, under the same terms.
+    fn list_live(&self, part: &Part) -> impl Future<Output = Result<Page, Error>> + Send;
 }
 
 /// A run as Databricks described it, and Databricks' own time of saying so.

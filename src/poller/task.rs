@@ -10,7 +10,10 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::health::Watchdog;
-use super::{Answer, Ask, Book, Clock, Health, Key, Learned, Read, Runs, Schedule, Snapshot, SystemClock};
+use super::{
+    Answer, Ask, AskPage, Book, Clock, Health, Key, Learned, Page, PageAnswer, Read, Runs, Schedule, Snapshot,
+    Sweeping, Swept, SystemClock,
+};
 use crate::databricks::error::Error;
 use crate::databricks::ids::RunId;
 use crate::telemetry::Metrics;
@@ -26,12 +29,15 @@ pub struct Settings {
     pub max_in_flight: usize,
     /// Decides all jitter.
     pub seed: u64,
+    /// Whether sweeps are made, and at which rate.
+    pub sweeping: Sweeping,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         // The standard library's per-process random keys are random enough for jitter.
-        Self { max_in_flight: MAX_IN_FLIGHT, seed: RandomState::new().build_hasher().finish() }
+        let seed = RandomState::new().build_hasher().finish();
+        Self { max_in_flight: MAX_IN_FLIGHT, seed, sweeping: Sweeping::Never }
     }
 }
 
@@ -61,7 +67,7 @@ impl<K: Key, C: Clock + Clone> Poller<K, C> {
     /// Starts a poller on the current tokio runtime. Keys with news are sent to `wakes`, which all pollers may share;
     /// while it is full the wakes wait in the book, once each. The poller ends when the other end is gone.
     pub fn start(runs: impl Runs, clock: C, settings: Settings, wakes: mpsc::Sender<K>, metrics: Arc<Metrics>) -> Self {
-        let book = Mutex::new(Book::new(settings.seed, settings.max_in_flight));
+        let book = Mutex::new(Book::new(settings.seed, settings.max_in_flight, settings.sweeping));
         let shared = Arc::new(Shared { book, changed: Notify::new() });
         let (health_sender, health) = watch::channel(Health::default());
         let worker = Worker {
@@ -139,19 +145,22 @@ impl<K: Key, R: Runs, C: Clock> Worker<K, R, C> {
     async fn work(self, wakes: mpsc::Sender<K>) {
         let Self { runs, clock, shared, health, mut watchdog, metrics } = self;
         let (runs, clock, shared) = (&runs, &clock, &*shared);
-        let mut gets = FuturesUnordered::new();
+        let (mut gets, mut pages) = (FuturesUnordered::new(), FuturesUnordered::new());
         loop {
             let now = clock.now();
-            let (next_get, next_wake) = {
+            let (next_call, next_wake) = {
                 let mut book = shared.book();
+                while let Some(ask) = book.page_due(now) {
+                    pages.push(page(runs, ask));
+                }
                 while let Some(ask) = book.due(now) {
                     gets.push(get(runs, ask));
                 }
-                (book.next_due(), book.next_wake())
+                (book.next_due().into_iter().chain(book.next_page()).min(), book.next_wake())
             };
             let wake_now = next_wake.is_some_and(|at| at <= now.monotonic);
             let next_wake = next_wake.filter(|_| !wake_now);
-            let alarm = next_get.into_iter().chain(next_wake).min();
+            let alarm = next_call.into_iter().chain(next_wake).min();
             tokio::select! {
                 () = shared.changed.notified() => {}
                 () = clock.sleep_until(alarm.unwrap_or_default()), if alarm.is_some() => {}
@@ -171,6 +180,11 @@ impl<K: Key, R: Runs, C: Clock> Worker<K, R, C> {
                     if let Some(late) = late.filter(|_| !matches!(learned, Learned::Held { .. })) {
                         metrics.poll_late_by(late);
                     }
+                }
+                Some((ask, result)) = pages.next(), if !pages.is_empty() => {
+                    let answer = result.map_or(PageAnswer::Failed { retry_after: None }, PageAnswer::from);
+                    let swept = shared.book().page_learned(ask, answer, clock.now());
+                    count_page(&metrics, swept);
                 }
                 permit = wakes.reserve(), if wake_now => {
                     // Nobody is left to be told.
@@ -195,6 +209,24 @@ async fn get<K, R: Runs>(runs: &R, ask: Ask<K>) -> (Ask<K>, Result<Result<Read, 
         tracing::error!(run_id = %run, "reading a run panicked; it is tried again on its schedule");
     }
     (ask, result.map_err(drop))
+}
+
+/// Asks for one page; a panic in it stays in it.
+async fn page<R: Runs>(runs: &R, ask: AskPage) -> (AskPage, Result<Result<Page, Error>, ()>) {
+    let result = AssertUnwindSafe(async { runs.list_live(&ask.part).await }).catch_unwind().await;
+    if result.is_err() {
+        tracing::error!("reading a list of runs panicked; runs are read one by one for a while");
+    }
+    (ask, result.map_err(drop))
+}
+
+fn count_page(metrics: &Metrics, swept: Swept) {
+    match swept {
+        Swept::Page { same, changed, missing } => metrics.swept("page", [same, changed, missing]),
+        Swept::Held => metrics.swept("held", [0; 3]),
+        Swept::Failed => metrics.swept("failed", [0; 3]),
+        Swept::Unwanted => metrics.swept("unwanted", [0; 3]),
+    }
 }
 
 fn count(metrics: &Metrics, learned: Learned) {

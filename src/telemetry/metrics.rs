@@ -138,6 +138,8 @@ pub struct Metrics {
     polls: Family<Outcome, Counter>,
     poll_lateness_seconds: Histogram,
     end_lag_seconds: Histogram,
+    sweep_pages: Family<Outcome, Counter>,
+    sweep_rows: Family<Outcome, Counter>,
     runs: Family<State, Gauge>,
     run_outcomes: Family<Reason, Counter>,
     status_writes: Family<Outcome, Counter>,
@@ -205,6 +207,8 @@ impl Metrics {
                 "How much later than its schedule says a poll was sent",
                 Histogram::new(WAIT_SECONDS),
             ),
+            sweep_pages: book.family(PREFIX, "sweep_pages", "Pages of the list of live runs by what came of asking"),
+            sweep_rows: book.family(PREFIX, "sweep_rows", "Runs that sweeps looked for by how they were found"),
             end_lag_seconds: book.add(
                 PREFIX,
                 "run_end_lag_seconds",
@@ -259,6 +263,9 @@ impl Metrics {
             drop(self.reconcile_panics.get_or_create(&Controller { controller }));
         }
         drop(self.undecodable_objects.get_or_create(&Kind { kind: "DatabricksRun" }));
+        // Few runs are never swept.
+        drop(self.sweep_pages.get_or_create(&Outcome { outcome: "page" }));
+        drop(self.sweep_rows.get_or_create(&Outcome { outcome: "same" }));
     }
 
     /// Everything, in the `OpenMetrics` text format ([`CONTENT_TYPE`]).
@@ -332,6 +339,14 @@ impl Metrics {
     /// A poll was sent so much later than its schedule says.
     pub fn poll_late_by(&self, lateness: Duration) {
         self.poll_lateness_seconds.observe(lateness.as_secs_f64());
+    }
+
+    /// What came of asking for a page of live runs; how many runs looked the same, otherwise, or were missing.
+    pub fn swept(&self, outcome: &'static str, rows: [usize; 3]) {
+        self.sweep_pages.get_or_create(&Outcome { outcome }).inc();
+        for (outcome, count) in ["same", "changed", "missing"].into_iter().zip(rows).filter(|(_, count)| *count > 0) {
+            self.sweep_rows.get_or_create(&Outcome { outcome }).inc_by(count.try_into().unwrap_or(u64::MAX));
+        }
     }
 
     /// A run's end was seen this long after it happened.

@@ -176,6 +176,7 @@ impl Executor {
                 process::swept(&mut world, process);
             }),
             Work::Read(line, ask) => Box::pin(async move { port.read(line, ask).await }),
+            Work::List(line, ask) => Box::pin(async move { port.list(line, ask).await }),
         };
         self.last_task += 1;
         let task = self.last_task;

@@ -101,7 +101,7 @@ pub(super) fn notice(world: &mut World, id: ProcessId, name: &str) {
     if !process::can_act(world, id, move |world| notice(world, id, &again)) {
         return;
     }
-    let (now, seed) = (world.now, world.chance.next());
+    let (now, seed, sweeping) = (world.now, world.chance.next(), world.mood.sweeping);
     let object = world.cluster.workspace(name);
     let lines = &mut world.processes[id].lines;
     match object {
@@ -120,7 +120,7 @@ pub(super) fn notice(world: &mut World, id: ProcessId, name: &str) {
                 pin: pin(name, object.host),
                 usable: Usable::Unchecked,
                 gone: None,
-                book: Book::new(seed, READS),
+                book: Book::new(seed, READS, sweeping),
                 armed: None,
                 secret_read: None,
             };
@@ -198,7 +198,8 @@ pub(super) fn wake_waiting(world: &mut World, id: ProcessId, name: &str) {
 pub(super) fn arm(world: &mut World, id: ProcessId, line: u64) {
     let (now, clocks) = (world.now, world.processes[id].clocks.clone());
     let Some(line_of) = world.processes[id].lines.by_id(line) else { return };
-    let next = line_of.book.next_due().into_iter().chain(line_of.book.next_wake()).min();
+    let book = &line_of.book;
+    let next = [book.next_due(), book.next_page(), book.next_wake()].into_iter().flatten().min();
     let Some(at) = next.map(|next| clocks.true_time(next).max(now)) else { return };
     if line_of.armed.is_some_and(|armed| armed <= at) {
         return;
@@ -217,14 +218,17 @@ fn turn(world: &mut World, id: ProcessId, line: u64) {
     let Some(line_of) = world.processes[id].lines.by_id(line) else { return };
     line_of.armed = None;
     let mut asks = Vec::new();
+    while let Some(ask) = line_of.book.page_due(clock) {
+        asks.push(Work::List(line, ask));
+    }
     while let Some(ask) = line_of.book.due(clock) {
-        asks.push(ask);
+        asks.push(Work::Read(line, ask));
     }
     let mut woken = Vec::new();
     while let Some(key) = line_of.book.wake(clock) {
         woken.push(key);
     }
-    world.orders.extend(asks.into_iter().map(|ask| Order::Spawn(id, Work::Read(line, ask))));
+    world.orders.extend(asks.into_iter().map(|work| Order::Spawn(id, work)));
     for place in woken {
         process::trigger(world, id, &place, now);
     }

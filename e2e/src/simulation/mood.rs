@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use databricks_run_operator::poller::Sweeping;
+
 use super::chance::Chance;
 
 /// How long Databricks lets a token stand for its run.
@@ -70,6 +72,8 @@ pub(super) struct Mood {
     pub(super) meddling: bool,
     /// Whether processes of an older and of a newer version take turns.
     pub(super) versions: bool,
+    /// Whether pollers sweep, whatever that costs.
+    pub(super) sweeping: Sweeping,
 }
 
 impl Mood {
@@ -103,6 +107,7 @@ impl Mood {
             rude: dose(1, 1) > 0,
             meddling: dose(1, 1) > 0,
             versions: dose(1, 1) > 0,
+            sweeping: Sweeping::Never,
             operators: 1,
             objects: 1,
             length: Duration::ZERO,
@@ -118,6 +123,9 @@ impl Mood {
             (1, Idempotency::OnlyActive),
             (1, Idempotency::ForgottenOnDeletion),
         ]);
+        if chance.half() {
+            mood.sweeping = Sweeping::Always;
+        }
         mood
     }
 

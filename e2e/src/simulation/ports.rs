@@ -15,7 +15,7 @@ use databricks_run_operator::databricks::model::RunOutput;
 use databricks_run_operator::lifecycle::observed::same_workspace;
 use databricks_run_operator::lifecycle::step::{FoundRun, FreshRun, JobMatch, RunTarget};
 use databricks_run_operator::lifecycle::{Announcement, IdempotencyToken, Now, Reading, WorkspaceView};
-use databricks_run_operator::poller::{Answer, Ask, Read, Schedule};
+use databricks_run_operator::poller::{Answer, Ask, AskPage, PageAnswer, Read, Schedule, Swept};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
@@ -123,6 +123,32 @@ impl Port {
         let clock = world.processes[id].clocks.read_for_poller(now);
         if let Some(line) = world.processes[id].lines.by_id(line) {
             line.book.learned(ask, Answer::from(answer), clock);
+        }
+        lines::arm(&mut world, id, line);
+    }
+
+    /// A page of live runs for the poller.
+    pub(super) async fn list(&self, line: u64, ask: AskPage) {
+        let host = self.world.lock().processes[self.process].lines.by_id(line).map(|line| line.host);
+        let Some(host) = host else { return };
+        let part = ask.part.clone();
+        let effect = move |world: &mut World| databricks::list_live(world, host, &part);
+        let answer = self.databricks("list", CALL_DEADLINE, host, |_, _| (), effect).await;
+        let mut world = self.world.lock();
+        let (now, id) = (world.now, self.process);
+        let clock = world.processes[id].clocks.read_for_poller(now);
+        if let Some(line) = world.processes[id].lines.by_id(line) {
+            let swept = line.book.page_learned(ask, PageAnswer::from(answer), clock);
+            world.tally.count(
+                "pages",
+                match swept {
+                    Swept::Page { changed: 0, missing: 0, .. } => "nothing has changed",
+                    Swept::Page { missing: 0, .. } => "a run looks otherwise",
+                    Swept::Page { .. } => "a run is missing",
+                    Swept::Held | Swept::Failed => "failed",
+                    Swept::Unwanted => "unwanted",
+                },
+            );
         }
         lines::arm(&mut world, id, line);
     }

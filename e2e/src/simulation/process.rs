@@ -10,7 +10,7 @@ use databricks_run_operator::controller::ports::{Place, StoreError};
 use databricks_run_operator::controller::{Next, after_failure};
 use databricks_run_operator::leader::Lead;
 use databricks_run_operator::lifecycle::run_key::{VERSIONS, Version};
-use databricks_run_operator::poller::Ask;
+use databricks_run_operator::poller::{Ask, AskPage};
 
 use super::clock::Clocks;
 use super::election::{self, Candidacy};
@@ -61,6 +61,8 @@ pub(super) enum Work {
     Sweep,
     /// Reads a run for the poller of a connection.
     Read(u64, Ask<Place>),
+    /// Asks for a page of live runs for it.
+    List(u64, AskPage),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

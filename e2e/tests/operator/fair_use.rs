@@ -148,7 +148,9 @@ fn assert_starts_come_first(requests: &[Entry]) {
     let is_start = |entry: &&Entry| entry.operation == Operation::RunNow && succeeded(entry);
     let (first, last) = (requests.iter().find(is_start).unwrap(), requests.iter().rfind(is_start).unwrap());
     let meanwhile: Vec<_> = requests[first.number..=last.number].iter().filter(|it| succeeded(it)).collect();
-    let (starts, polls) = (of(&meanwhile, Operation::RunNow), of(&meanwhile, Operation::GetRun));
+    let starts = of(&meanwhile, Operation::RunNow);
+    // Many runs are looked at in lists, where that costs less.
+    let polls = of(&meanwhile, Operation::GetRun) + of(&meanwhile, Operation::ListRuns);
     let seconds = Duration::from_millis(u64::try_from(last.received - first.received).unwrap()).as_secs_f64();
     println!(
         "{starts} starts in {seconds:.1} s, {polls} polls and {} other calls meanwhile",

@@ -31,6 +31,7 @@ mod rights;
 mod selector;
 mod stranded;
 mod suspension;
+mod sweeps;
 mod trust;
 mod ttl;
 mod undecodable;

@@ -7,6 +7,7 @@ mod find_job;
 mod get_output;
 mod get_run;
 mod list_runs;
+mod live_runs;
 mod principal;
 mod repair_run;
 mod start;
@@ -19,6 +20,7 @@ use super::model::Run;
 pub use check::Checked;
 pub use find_job::JobMatch;
 pub use list_runs::{FoundRuns, ListRuns};
+pub use live_runs::{LiveRun, LiveRuns, LiveRunsPage};
 pub(super) use principal::Known;
 pub use principal::Principal;
 #[cfg(any(test, fuzzing))]

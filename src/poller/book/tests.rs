@@ -1,9 +1,11 @@
-//! What the poller promises, one fact a test. [`crowd`] is about many runs at once, [`properties`] about any
-//! order of events.
+//! What the poller promises, one fact a test. [`crowd`] is about many runs at once, [`sweeps`] about what
+//! they cost then, [`properties`] about any order of events.
 
 mod crowd;
 mod properties;
+mod sweeps;
 
+use std::collections::VecDeque;
 use std::time::UNIX_EPOCH;
 
 use super::*;
@@ -39,7 +41,7 @@ struct Desk {
 
 impl Desk {
     fn empty() -> Self {
-        Self { book: Book::new(7, 32), time: Duration::ZERO }
+        Self { book: Book::new(7, 32, Sweeping::Never), time: Duration::ZERO }
     }
 
     fn watching() -> Self {

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::Semaphore;
 
+use super::super::Part;
 use super::*;
 use crate::databricks::error::ApiError;
 use crate::databricks::model::Run;
@@ -73,6 +74,10 @@ impl Runs for Gate {
                 .unwrap();
         Ok(Read { run, server_time: None })
     }
+
+    async fn list_live(&self, _: &Part) -> Result<Page, Error> {
+        unreachable!("these tests have no sweeps")
+    }
 }
 
 struct Bench {
@@ -90,7 +95,7 @@ impl Bench {
         let gate = Gate { source: Arc::default(), permits: Arc::new(Semaphore::new(0)) };
         let metrics = Arc::<Metrics>::default();
         let (sender, wakes) = mpsc::channel(1);
-        let settings = Settings { max_in_flight, seed: 1 };
+        let settings = Settings { max_in_flight, seed: 1, sweeping: Sweeping::Never };
         let poller = Poller::start(gate.clone(), clock.clone(), settings, sender, Arc::clone(&metrics));
         Self { poller, clock, gate, wakes, metrics }
     }

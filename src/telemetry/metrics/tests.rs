@@ -16,6 +16,7 @@ fn used() -> (Metrics, Underway) {
     metrics.limiter_waits("poll", second);
     metrics.polled("same");
     metrics.poll_late_by(second);
+    metrics.swept("page", [1, 1, 1]);
     metrics.end_seen_after(second);
     metrics.set_runs([("Running", 3), ("Failed", 1)]);
     metrics.run_finished("RunSucceeded");

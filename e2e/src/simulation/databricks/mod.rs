@@ -2,6 +2,7 @@
 //! runs live, end, are cancelled with delay, vanish; its reads lag, and it answers with errors that may hide an effect.
 
 mod course;
+mod list;
 mod people;
 mod repair;
 mod run;
@@ -18,6 +19,7 @@ use databricks_run_operator::lifecycle::step::{FoundRun, JobMatch, RunTarget};
 use databricks_run_operator::poller::Read;
 use serde_json::Value;
 
+pub(super) use list::list_live;
 pub(super) use people::{cancel_somewhere, delete_somewhere, repair_somewhere};
 pub(super) use repair::repair;
 pub(super) use run::SimRun;

@@ -1,7 +1,5 @@
 //! Many runs at once, as after a restart.
 
-use std::collections::VecDeque;
-
 use super::*;
 use crate::databricks::limiter::{self, Asker, Lane, Permission};
 
@@ -16,7 +14,7 @@ struct Crowd {
 }
 
 fn crowd(runs: i64, mut limiter: Option<limiter::Core>) -> Crowd {
-    let mut book = Book::new(1, 32);
+    let mut book = Book::new(1, 32, Sweeping::Never);
     for key in 0..runs {
         book.watch(key, RunId(key), Schedule::default(), at(Duration::ZERO));
     }

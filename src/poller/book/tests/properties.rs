@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::poller::sweep::{Page, PageAnswer, Row};
 
 /// What the book's parts say of each other.
 pub(super) fn assert_consistent<K: Key>(book: &Book<K>) {
@@ -15,6 +16,7 @@ pub(super) fn assert_consistent<K: Key>(book: &Book<K>) {
     assert_eq!(book.wakes.len(), wakes);
     let unread = book.entries.values().filter(|entry| entry.is_unread()).count();
     assert_eq!(usize::try_from(book.unread).unwrap(), unread);
+    book.sweeps.assert_consistent(|key| book.entries.get(key).map(|entry| entry.snapshot.run_id));
 }
 
 /// Something that happens to a book.
@@ -29,6 +31,44 @@ enum Event {
     /// What comes of one of the gets that are out.
     Learn(usize, Came),
     Wake,
+    SendPage,
+    /// What comes of one of the pages that are out.
+    LearnPage(usize, CamePage),
+}
+
+/// Rows as (run, start, looks), in whatever order; whether another page follows.
+#[derive(Debug, Clone)]
+enum CamePage {
+    Page(Vec<(i64, i64, u64)>, bool),
+    NotNow(u64),
+    Failed,
+}
+
+impl CamePage {
+    fn answer(&self) -> PageAnswer {
+        match self {
+            Self::Page(rows, more) => {
+                let row = |(run, start_time, looks): &(i64, i64, u64)| Row {
+                    run: RunId(*run),
+                    start_time: *start_time,
+                    looks: *looks,
+                };
+                let next_page_token = more.then(|| "more".to_owned());
+                PageAnswer::Page(Page { rows: rows.iter().map(row).collect(), next_page_token })
+            }
+            Self::NotNow(millis) => PageAnswer::NotNow(Duration::from_millis(*millis)),
+            Self::Failed => PageAnswer::Failed { retry_after: None },
+        }
+    }
+}
+
+fn came_page() -> impl Strategy<Value = CamePage> {
+    let row = (1..4_i64, 0..3_i64, 0..2_u64);
+    prop_oneof![
+        6 => (prop::collection::vec(row, 0..4), any::<bool>()).prop_map(|(rows, more)| CamePage::Page(rows, more)),
+        1 => (0..5_000_u64).prop_map(CamePage::NotNow),
+        1 => Just(CamePage::Failed),
+    ]
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +82,11 @@ enum Came {
 impl Came {
     fn answer(self, run_id: RunId) -> Answer {
         match self {
-            Self::Run(state) => answer(run(run_id.0, ["PENDING", "RUNNING", "TERMINATED"][usize::from(state % 3)])),
+            Self::Run(state) => {
+                let mut run = run(run_id.0, ["PENDING", "RUNNING", "TERMINATED"][usize::from(state % 3)]);
+                run.start_time = i64::from(state);
+                answer(run)
+            }
             Self::NotFound => Answer::NotFound,
             Self::NotNow(millis) => Answer::NotNow(Duration::from_millis(millis)),
             Self::Failed => DOWN,
@@ -70,6 +114,8 @@ fn event() -> impl Strategy<Value = Event> {
         6 => Just(Event::Send),
         6 => (any::<usize>(), came()).prop_map(|(which, came)| Event::Learn(which, came)),
         2 => Just(Event::Wake),
+        4 => Just(Event::SendPage),
+        4 => (any::<usize>(), came_page()).prop_map(|(which, came)| Event::LearnPage(which, came)),
     ]
 }
 
@@ -79,6 +125,7 @@ struct World {
     time: Duration,
     room: usize,
     out: Vec<Ask<u8>>,
+    pages: Vec<AskPage>,
     watched: HashMap<u8, RunId>,
     acknowledged: HashMap<u8, u64>,
     /// When the rate limit wants who is held back.
@@ -90,10 +137,11 @@ struct World {
 impl World {
     fn new(seed: u64, room: usize) -> Self {
         Self {
-            book: Book::new(seed, room),
+            book: Book::new(seed, room, Sweeping::Always),
             time: Duration::ZERO,
             room,
             out: Vec::new(),
+            pages: Vec::new(),
             watched: HashMap::new(),
             acknowledged: HashMap::new(),
             turns: HashMap::new(),
@@ -141,7 +189,12 @@ impl World {
                     self.turns.insert(key, self.time + wait);
                 }
             }
-            Event::Learn(..) => {}
+            Event::SendPage => self.pages.extend(self.book.page_due(now)),
+            Event::LearnPage(which, ref came) if !self.pages.is_empty() => {
+                let ask = self.pages.swap_remove(which % self.pages.len());
+                self.book.page_learned(ask, came.answer(), now);
+            }
+            Event::Learn(..) | Event::LearnPage(..) => {}
             Event::Wake => {
                 if let Some(key) = self.book.wake(now) {
                     assert!(self.watched.contains_key(&key), "woken though nobody watches");
@@ -207,7 +260,7 @@ proptest! {
             .map(|(initial, more)| Schedule { initial: seconds(initial), max: seconds(initial + more) })
             .collect();
         let (mut latencies, mut states) = (latencies.into_iter().cycle(), states.into_iter().cycle());
-        let mut book = Book::new(seed, schedules.len());
+        let mut book = Book::new(seed, schedules.len(), Sweeping::Never);
         for (key, schedule) in schedules.iter().enumerate() {
             book.watch(key, RunId(1), *schedule, at(Duration::ZERO));
         }
