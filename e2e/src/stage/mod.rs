@@ -7,6 +7,7 @@
 mod election;
 mod ground;
 mod history;
+mod load;
 mod of_the_cluster;
 mod operators;
 
@@ -26,8 +27,9 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tracing_subscriber::EnvFilter;
 
-pub use self::election::LEASE;
+pub use self::election::{Goes, HandOvers, LEASE};
 pub use self::history::History;
+pub use self::load::Load;
 pub use self::operators::{Operator, OperatorProcess, config, options};
 
 use self::ground::Ground;

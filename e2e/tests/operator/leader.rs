@@ -4,21 +4,16 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::stage::{LEASE, OperatorProcess, Stage};
-use e2e::wait::{eventually, wait_for};
+use e2e::stage::{Goes, HandOvers, LEASE, Load, OperatorProcess, Stage};
+use e2e::wait::eventually;
 use e2e::workspace::{Fault, Kind, Operation};
 use futures::future::join_all;
-use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use crate::run_now;
 
 const OPERATOR: &str = env!("CARGO_BIN_EXE_operator");
-
-fn holder(lease: &Lease) -> Option<String> {
-    lease.spec.as_ref()?.holder_identity.clone().filter(|holder| !holder.is_empty())
-}
 
 /// A replica with the stage's own ServiceAccount, which leads.
 async fn leader(stage: &Stage) -> OperatorProcess {
@@ -40,16 +35,9 @@ async fn leader_and_standby(stage: &Stage) -> (OperatorProcess, OperatorProcess)
     (leader, standby)
 }
 
-/// How a leader goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Goes {
-    Killed,
-    Asked,
-}
-
 /// Has the leader go, and waits until another leads; how long that took.
 async fn hand_over(stage: &Stage, mut leader: OperatorProcess, goes: Goes) -> Duration {
-    let before = holder(&stage.leases().get(LEASE).await.unwrap());
+    let before = stage.leader().await;
     let begun = Instant::now();
     match goes {
         Goes::Killed => leader.kill(),
@@ -58,8 +46,7 @@ async fn hand_over(stage: &Stage, mut leader: OperatorProcess, goes: Goes) -> Du
             assert!(leader.ended_well());
         }
     }
-    let by_another = |lease: &Lease| holder(lease).is_some_and(|now| Some(now) != before);
-    wait_for(&stage.leases(), LEASE, "held by another replica", by_another).await;
+    stage.led_by_another_than(before.as_deref()).await;
     begun.elapsed()
 }
 
@@ -216,56 +203,26 @@ fn kills() -> usize {
     std::env::var("E2E_LEADER_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(2)
 }
 
-/// A longest and a middle time.
-fn figures(times: &mut [Duration]) -> String {
-    times.sort();
-    match times.last() {
-        Some(longest) => format!("{}: median {:.1?}, longest {longest:.1?}", times.len(), times[times.len() / 2]),
-        None => "none".to_owned(),
-    }
-}
-
 #[tokio::test]
 async fn leaders_that_go_at_random_under_load_cost_no_run_and_no_verdict() {
     let stage = Stage::set("leaders-go").await;
-    let good = stage.databricks.job("good").running_for(Duration::from_secs(20)).id();
-    let bad = stage.databricks.job("bad").failing("no", "trace").id();
+    let mut load = Load::working_for(&stage, Duration::from_secs(20));
     let (mut leads, mut waits) = leader_and_standby(&stage).await;
-    let (mut killed, mut asked) = (Vec::new(), Vec::new());
-    let mut names = Vec::new();
+    let mut hand_overs = HandOvers::default();
     for kill in 0..kills() {
         // Some in the middle of a start, some at any later time.
-        for member in 0..5 {
-            let name = format!("run-{kill}-{member}");
-            let job = if member == 4 { bad } else { good };
-            stage.apply(&stage.run(&name, run_now(job))).await;
-            names.push((name, job == good));
-        }
+        load.add(5).await;
         // Not a wait for anything: the moment at which a leader goes is what this test draws.
         let pause = Duration::from_millis(rand::random_range(0..3000));
         tokio::time::sleep(pause).await;
         let goes = if kill % 2 == 0 { Goes::Killed } else { Goes::Asked };
         let took = hand_over(&stage, leads, goes).await;
         println!("{kill}: {goes:?} after {pause:?}, hand-over {took:.1?}");
-        let times = if goes == Goes::Killed { &mut killed } else { &mut asked };
-        times.push(took);
+        hand_overs.add(goes, took);
         leads = waits;
         waits = candidate(&stage);
         waits.logs("standing by").await;
     }
-    let mut wrong = 0;
-    for (name, is_good) in &names {
-        let run = stage.finished(name).await;
-        let expected = if *is_good { "Succeeded" } else { "Failed" };
-        if run.text("state") != expected {
-            wrong += 1;
-            println!("{name} is {} and not {expected}: {}", run.text("state"), stage.story(&run));
-        }
-    }
-    let started = stage.databricks.runs_started();
-    println!("{} runs, {} too many, {wrong} wrong verdicts", names.len(), started.saturating_sub(names.len()));
-    println!("hand-over after SIGKILL, {}", figures(&mut killed));
-    println!("hand-over after SIGTERM, {}", figures(&mut asked));
-    assert_eq!(wrong, 0);
-    stage.assert_started_once_each(names.len());
+    println!("{hand_overs}");
+    load.assert_true_verdicts().await;
 }
