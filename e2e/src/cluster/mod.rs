@@ -81,13 +81,15 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// A cluster that exists already; tests clean up what they create there.
+    /// A cluster that exists already; tests clean up what they create there. `E2E_AUDIT_LOG` is its API server's audit log, as a
+    /// file that can be read here and holds what [`AuditLevel::Metadata`] records; without it, tests that read it fail.
     pub async fn existing(kubeconfig: PathBuf) -> Result<Self, Error> {
         let kubectl = match binaries::on_path("kubectl") {
             Some(kubectl) => kubectl,
             None => Binaries::find().await?.kubectl,
         };
-        Ok(Self { kubeconfig, kubectl, folder: None, audit_log: None })
+        let audit_log = std::env::var_os("E2E_AUDIT_LOG").filter(|path| !path.is_empty()).map(PathBuf::from);
+        Ok(Self { kubeconfig, kubectl, folder: None, audit_log })
     }
 
     /// Whether it existed before this process and will outlive it.
@@ -172,14 +174,14 @@ impl Cluster {
         crds::install(&self.client().await?, manifests).await
     }
 
-    /// The file of the API server's audit log; `None` for a cluster that existed before.
+    /// The file of the API server's audit log; `None` for a cluster that existed before and does not name it.
     #[must_use]
     pub fn audit_log(&self) -> Option<&Path> {
         self.audit_log.as_deref()
     }
 
-    /// The requests about our objects and about Events that were answered so far, and all that operators asked; none for a
-    /// cluster that existed before.
+    /// The requests about our objects and about Events that were answered so far, and all that operators asked; none without an
+    /// [audit log](Self::audit_log).
     pub fn audit_entries(&self) -> Result<Vec<AuditEntry>, Error> {
         self.audit_entries_that_say("")
     }
