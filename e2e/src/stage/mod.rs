@@ -7,6 +7,7 @@
 mod election;
 mod ground;
 mod history;
+mod installed;
 mod load;
 mod of_the_cluster;
 mod operators;
@@ -34,7 +35,7 @@ pub use self::operators::{Operator, OperatorProcess, config, options};
 
 use self::ground::Ground;
 use crate::cluster::rights::{Mode, Rights};
-use crate::cluster::{Cluster, TestNamespace};
+use crate::cluster::{self, Cluster, TestNamespace};
 use crate::wait::{eventually, try_wait_for, wait_for, wait_gone};
 use crate::workspace::{self, Workspace};
 
@@ -94,6 +95,16 @@ impl Stage {
     }
 
     async fn standing(ground: Ground, prefix: &str, options: workspace::Options, mode: Mode) -> Self {
+        let rights = async |cluster: &Cluster, served: &str| Rights::grant(cluster, mode, &[served]).await;
+        Self::with_rights(ground, prefix, options, rights).await
+    }
+
+    async fn with_rights(
+        ground: Ground,
+        prefix: &str,
+        options: workspace::Options,
+        rights: impl AsyncFnOnce(&Cluster, &str) -> Result<Rights, cluster::Error>,
+    ) -> Self {
         // Only the first caller of a process does anything; the operator's own start does the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
         // For those who look into a failure: RUST_LOG says what is shown.
@@ -103,7 +114,7 @@ impl Stage {
         let namespace = cluster.namespace(prefix).await.expect("a namespace can be made");
         let databricks = Workspace::start(options).expect("a fake workspace can be started");
         let client = cluster.client().await.expect("a client can be made");
-        let rights = Rights::grant(&cluster, mode, &[&*namespace]).await.expect("the shipped rights can be granted");
+        let rights = rights(&cluster, &namespace).await.expect("the shipped rights are granted");
         let refusals_expected = AtomicBool::new(false);
         Self { cluster, namespace, databricks, client, rights, refusals_expected, _ground: ground }
     }

@@ -101,6 +101,21 @@ impl Rights {
         Ok(rights)
     }
 
+    /// The rights of an operator that is installed in this namespace, as the chart and `config/default` call it and bind it: for
+    /// the whole cluster.
+    pub async fn of_installed(cluster: &Cluster, home: &str) -> Result<Self, Error> {
+        Ok(Self {
+            cluster: cluster.clone(),
+            client: cluster.client().await?,
+            mode: Mode::ClusterWide,
+            kubeconfig: cluster.kubeconfig_for_service_account(home, manifests::ACCOUNT).await?,
+            _home: None,
+            home: home.to_owned(),
+            served: Vec::new(),
+            objects: Vec::new(),
+        })
+    }
+
     /// The mode they were granted in.
     #[must_use]
     pub fn mode(&self) -> Mode {
