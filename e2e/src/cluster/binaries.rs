@@ -31,6 +31,12 @@ impl Binaries {
         found.await.map_err(|panic| Error::system("look for", "the control plane's programs")(panic.into()))?
     }
 
+    /// The folder with all of them.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.kubectl.parent().unwrap_or(Path::new("."))
+    }
+
     /// The `kubectl` among them.
     #[must_use]
     pub fn kubectl(&self) -> &Path {

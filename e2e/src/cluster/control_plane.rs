@@ -1,6 +1,11 @@
 //! etcd, kube-apiserver and kube-controller-manager as processes of their own, tuned for a life of seconds.
 
-use std::{ffi::OsString, fs, path::Path};
+use std::{
+    ffi::OsString,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use super::{
     AuditLevel, Binaries, Cluster,
@@ -23,10 +28,12 @@ const CONTROLLERS: &str = "namespace-controller,garbage-collector-controller,ser
                            clusterrole-aggregation-controller";
 
 /// What to start.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Builder {
     audit: AuditLevel,
+    audit_log: Option<PathBuf>,
     without_controllers: bool,
+    listen: Option<SocketAddr>,
 }
 
 impl Builder {
@@ -36,10 +43,22 @@ impl Builder {
         Self { audit, ..self }
     }
 
+    /// Where the audit log is written, otherwise in a folder that goes away with the control plane.
+    #[must_use]
+    pub fn audit_log(self, file: PathBuf) -> Self {
+        Self { audit_log: Some(file), ..self }
+    }
+
     /// Leaves out the controller manager: deleted namespaces stay, and owned objects outlive their owners.
     #[must_use]
     pub fn without_controllers(self) -> Self {
         Self { without_controllers: true, ..self }
+    }
+
+    /// Where the API server listens, otherwise on any free port of 127.0.0.1. A place that somebody has taken is an error.
+    #[must_use]
+    pub fn listen(self, address: SocketAddr) -> Self {
+        Self { listen: Some(address), ..self }
     }
 
     /// Starts it and waits until the API server is ready. The first time this may build it, for minutes.
@@ -83,12 +102,12 @@ impl ControlPlane {
             cluster: Cluster {
                 kubeconfig: folder.file("kubeconfig"),
                 kubectl: binaries.kubectl.clone(),
-                audit_log: Some(folder.file("audit.log")),
+                audit_log: Some(options.audit_log.unwrap_or_else(|| folder.file("audit.log"))),
                 folder: Some(folder.path().to_owned()),
             },
             folder,
         };
-        control_plane.find_port(binaries, &certificates).await?;
+        control_plane.find_port(options.listen, binaries, &certificates).await?;
         if let Some(program) = binaries.kube_controller_manager.as_ref().filter(|_| !options.without_controllers) {
             let launch = controller_manager(program, &control_plane.cluster, &certificates);
             control_plane.controller_manager = Some(Leash::start(&launch, &control_plane.folder)?);
@@ -96,16 +115,26 @@ impl ControlPlane {
         Ok(control_plane)
     }
 
-    /// Starts the API server for the first time, on a port that turns out to be free.
-    async fn find_port(&mut self, binaries: &Binaries, certificates: &Certificates) -> Result<(), Error> {
+    /// Starts the API server for the first time, on a port that turns out to be free unless one is given.
+    async fn find_port(
+        &mut self,
+        given: Option<SocketAddr>,
+        binaries: &Binaries,
+        certificates: &Certificates,
+    ) -> Result<(), Error> {
+        let attempts = if given.is_some() { 1 } else { PORT_ATTEMPTS };
         for attempt in 1.. {
-            let port = port::free().map_err(Error::system("find a port on", "127.0.0.1"))?;
-            let kubeconfig = kubeconfig::of_administrator(&format!("https://127.0.0.1:{port}"), certificates);
+            let address = match given {
+                Some(address) => address,
+                None => port::free().map_err(Error::system("find a port on", "127.0.0.1"))?,
+            };
+            let url = format!("https://127.0.0.1:{}", address.port());
+            let kubeconfig = kubeconfig::of_administrator(&url, certificates);
             fs::write(&self.cluster.kubeconfig, kubeconfig)
                 .map_err(Error::system("write", &self.cluster.kubeconfig))?;
-            self.api_server_launch = api_server(binaries, &self.folder, &self.cluster, certificates, port);
+            self.api_server_launch = api_server(binaries, &self.folder, &self.cluster, certificates, address);
             match self.start_api_server().await {
-                Err(Error::Ended { log, .. }) if log.contains("address already in use") && attempt < PORT_ATTEMPTS => {}
+                Err(Error::Ended { log, .. }) if log.contains("address already in use") && attempt < attempts => {}
                 outcome => return outcome,
             }
         }
@@ -171,7 +200,8 @@ impl ControlPlane {
     }
 }
 
-async fn is_ready(client: &kube::Client) -> Result<(), String> {
+/// Whether the API server says so of itself.
+pub(super) async fn is_ready(client: &kube::Client) -> Result<(), String> {
     let request = http_get("/readyz?verbose")?;
     // The body of a failure also says "ok" for each part that is; kube answers `Err` for any status but success.
     client.request_text(request).await.map(drop).map_err(|error| error.to_string())
@@ -220,11 +250,11 @@ fn api_server(
     folder: &Folder,
     cluster: &Cluster,
     certificates: &Certificates,
-    port: u16,
+    address: SocketAddr,
 ) -> Launch {
     let mut arguments = vec![
-        flag("bind-address", "127.0.0.1"),
-        flag("secure-port", port.to_string()),
+        flag("bind-address", address.ip().to_string()),
+        flag("secure-port", address.port().to_string()),
         // Nobody looks for the API server through its own Service here, and a loopback address may not be written there.
         flag("endpoint-reconciler-type", "none"),
         flag("etcd-servers", unix_url(&folder.file("etcd.sock"))),
