@@ -33,6 +33,14 @@ pub enum Error {
         /// Where it was looked for.
         folder: PathBuf,
     },
+    /// The container that the user asked for is not to be had.
+    #[error("E2E_CONTAINER_IMAGE={image}: {reason}")]
+    Container {
+        /// Of which image.
+        image: String,
+        /// Why not, and what helps.
+        reason: String,
+    },
     /// A file, folder or process could not be had.
     #[error("cannot {action} {}: {source}", .path.display())]
     System {

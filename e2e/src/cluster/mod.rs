@@ -2,16 +2,19 @@
 //!
 //! A test asks for [`shared`] and a namespace of its own; all tests of a binary share one control plane. A test that must hurt the
 //! API server (stop, pause, restart) starts a [`ControlPlane`] of its own. Where it comes from, in this order: `E2E_KUBECONFIG`
-//! (a cluster that exists), `KUBEBUILDER_ASSETS` (programs that exist), the pinned Go module in `e2e/control-plane`, built once per
-//! user. No other provider is known here; one that runs containers would be one more way to make a [`Cluster`].
+//! (a cluster that exists), `E2E_CONTAINER_IMAGE` (a container, with the feature `testcontainers`), `KUBEBUILDER_ASSETS` (programs
+//! that exist), the pinned Go module in `e2e/control-plane`, built once per user.
 //!
-//! Nothing survives the process that started it, even when that is killed: `leash` and `folder` see to it, and
-//! `e2e/tests/control_plane.rs` kills to prove it. Everything listens on the loopback address or on a Unix socket.
+//! Nothing survives the process that started it, even when that is killed: `leash`, `folder` and `container` see to it;
+//! `e2e/tests/control_plane.rs` and `e2e/tests/container.rs` kill to prove it. Everything listens on the loopback address or on a
+//! Unix socket.
 
 mod audit;
 mod binaries;
 mod build;
 mod certificates;
+#[cfg(feature = "testcontainers")]
+mod container;
 mod control_plane;
 mod crds;
 mod error;
@@ -19,6 +22,7 @@ mod folder;
 mod kubeconfig;
 mod leash;
 mod namespace;
+mod own;
 mod port;
 pub mod rights;
 mod tokens;
@@ -33,12 +37,15 @@ use kube::{Client, config::Kubeconfig};
 use tempfile::NamedTempFile;
 use tokio::sync::OnceCell;
 
+#[cfg(feature = "testcontainers")]
+pub use self::container::Container;
 pub use self::{
     audit::{AuditAnswer, AuditEntry, AuditLevel, AuditObject, AuditUser},
     binaries::{Binaries, KUBERNETES_VERSION},
     control_plane::{Builder, ControlPlane},
     error::Error,
     namespace::TestNamespace,
+    own::Own,
     tokens::TokenIssuer,
 };
 pub(crate) use self::{
@@ -55,19 +62,19 @@ pub(crate) use self::{
 pub async fn shared() -> &'static Cluster {
     // Nothing in here belongs to a test's runtime, so it may outlive the test that started it. A static is never dropped; the
     // processes end with ours.
-    static SHARED: OnceCell<Result<(Cluster, Option<ControlPlane>), Error>> = OnceCell::const_new();
+    static SHARED: OnceCell<Result<(Cluster, Option<Own>), Error>> = OnceCell::const_new();
     match SHARED.get_or_init(provide).await {
         Ok((cluster, _)) => cluster,
         Err(error) => panic!("no cluster for tests: {error}"),
     }
 }
 
-async fn provide() -> Result<(Cluster, Option<ControlPlane>), Error> {
+async fn provide() -> Result<(Cluster, Option<Own>), Error> {
     if let Some(kubeconfig) = std::env::var_os("E2E_KUBECONFIG").filter(|path| !path.is_empty()) {
         return Ok((Cluster::existing(kubeconfig.into()).await?, None));
     }
-    let control_plane = ControlPlane::builder().start().await?;
-    Ok((control_plane.cluster().clone(), Some(control_plane)))
+    let own = Own::start().await?;
+    Ok((own.cluster().clone(), Some(own)))
 }
 
 /// How to reach a cluster as its administrator.
@@ -174,7 +181,8 @@ impl Cluster {
         crds::install(&self.client().await?, manifests).await
     }
 
-    /// The file of the API server's audit log; `None` for a cluster that existed before and does not name it.
+    /// The file of the API server's audit log; `None` for a cluster that existed before and does not name it, and for an image
+    /// that keeps none.
     #[must_use]
     pub fn audit_log(&self) -> Option<&Path> {
         self.audit_log.as_deref()

@@ -14,11 +14,11 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 
 use crate::cluster::rights::Mode;
-use crate::cluster::{self, Cluster, ControlPlane};
+use crate::cluster::{self, Cluster, Own};
 use crate::wait::eventually;
 
 /// Control planes that nobody uses now. They end with this process.
-static IDLE: Mutex<Vec<ControlPlane>> = Mutex::new(Vec::new());
+static IDLE: Mutex<Vec<Own>> = Mutex::new(Vec::new());
 
 /// The mode of tests that do not say otherwise.
 #[expect(clippy::panic, reason = "a setting that means nothing fails the test")]
@@ -31,7 +31,7 @@ pub(super) fn mode() -> Mode {
 }
 
 /// A control plane that goes back to the idle ones when dropped.
-struct Lent(Option<ControlPlane>);
+struct Lent(Option<Own>);
 
 impl Drop for Lent {
     fn drop(&mut self) {
@@ -58,7 +58,7 @@ impl Ground {
                 clear(&used.cluster().client().await.expect("a client can be made")).await;
                 used
             }
-            None => ControlPlane::builder().start().await.expect("a control plane can be started"),
+            None => Own::start().await.expect("a control plane can be started"),
         };
         Self { cluster: control_plane.cluster().clone(), _lent: Some(Lent(Some(control_plane))) }
     }
