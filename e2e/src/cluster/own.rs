@@ -8,10 +8,10 @@ const IMAGE: &str = "E2E_CONTAINER_IMAGE";
 /// A cluster that ends with this process at the latest.
 pub enum Own {
     /// Of processes on this machine.
-    Processes(ControlPlane),
+    Processes(Box<ControlPlane>),
     /// Of a container.
     #[cfg(feature = "testcontainers")]
-    Container(super::Container),
+    Container(Box<super::Container>),
 }
 
 impl Own {
@@ -19,13 +19,13 @@ impl Own {
     pub async fn start() -> Result<Self, Error> {
         match std::env::var(IMAGE) {
             Ok(image) if !image.is_empty() => Self::of_image(&image).await,
-            _ => Ok(Self::Processes(ControlPlane::builder().start().await?)),
+            _ => Ok(Self::Processes(Box::new(ControlPlane::builder().start().await?))),
         }
     }
 
     #[cfg(feature = "testcontainers")]
     async fn of_image(image: &str) -> Result<Self, Error> {
-        Ok(Self::Container(super::Container::start(image).await?))
+        Ok(Self::Container(Box::new(super::Container::start(image).await?)))
     }
 
     #[cfg(not(feature = "testcontainers"))]
