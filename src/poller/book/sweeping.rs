@@ -12,9 +12,12 @@ use crate::poller::schedule::jittered;
 use crate::poller::sweep::{Gets, Page, PageAnswer, Part, ROWS, Row, Sweep, Sweeping, pages_for};
 use crate::poller::{Key, Now};
 
-/// However often a run was seen in the list, it is read again after this time: a list that never told the truth about it
-/// must not hide its end for longer.
+/// However often a run was seen in the list, it is read again after this time at most: a list that never told the truth about
+/// it must not hide its end for longer.
 const READ_AFTER: Duration = Duration::from_mins(15);
+/// Some are read sooner, by up to this part of it, so that runs that were read together do not come back together and hold
+/// up those that have changed.
+const READ_SOONER: f64 = 0.25;
 
 /// How long it is believed that other people's runs are as many as they were.
 const CROWD_IS_BELIEVED: Duration = Duration::from_mins(5);
@@ -128,6 +131,12 @@ impl<K: Key> Sweeps<K> {
         self.failures += 1;
         self.next = now + pause.max(retry_after.unwrap_or_default());
     }
+}
+
+/// After how long an entry is read again although its rows look the same: evenly spread by its number.
+fn read_after(id: u64) -> Duration {
+    let share = u32::try_from(id % 64).unwrap_or(0);
+    READ_AFTER.mul_f64(1.0 - READ_SOONER * f64::from(share) / 64.0)
 }
 
 impl<K: Key> Book<K> {
@@ -247,7 +256,7 @@ impl<K: Key> Book<K> {
         {
             let wait = entry.schedule.following(entry.wait);
             entry.wait = Some(wait);
-            let latest = read_at + READ_AFTER.max(entry.schedule.longest());
+            let latest = read_at + read_after(entry.id).max(entry.schedule.longest());
             let due = (asked.monotonic + jittered(wait, &mut self.random)).max(entry.due).min(latest);
             self.reschedule(&key, due);
         }

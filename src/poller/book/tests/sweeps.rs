@@ -202,6 +202,18 @@ fn a_thousand_runs_cost_less_than_ten_calls_a_second_and_their_ends_are_seen_wit
 }
 
 #[test]
+fn a_thousand_runs_that_were_read_together_are_not_read_together_again() {
+    let mut town = Town::new(1000, 0, 9.0);
+    town.live(Duration::from_mins(5));
+    for minute in 5..35 {
+        (town.gets, town.pages) = (0, 0);
+        town.live(Duration::from_mins(1));
+        // The rate that an operator allows itself for a workspace: more would hold up what has changed.
+        assert!(town.gets + town.pages < 60 * 15, "{} gets and {} pages in minute {minute}", town.gets, town.pages);
+    }
+}
+
+#[test]
 fn two_thousand_runs_cost_less_than_fifteen_calls_a_second_and_their_ends_are_seen_within_fifteen() {
     let mut town = Town::new(2000, 0, 9.0);
     let calls = town.calls_per_second();
