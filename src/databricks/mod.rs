@@ -40,5 +40,6 @@ mod tokens;
 mod transport;
 
 pub use calls::{
-    Answered, Checked, FoundRuns, JobMatch, ListRuns, LiveRun, LiveRuns, LiveRunsPage, Principal, RunsPage, Submitted,
+    Answered, Checked, FoundRuns, JobMatch, ListRuns, LiveRun, LiveRuns, LiveRunsPage, Principal, RUNS_PER_PAGE,
+    Submitted,
 };

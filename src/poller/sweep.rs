@@ -6,11 +6,12 @@
 
 use std::time::Duration;
 
+use crate::databricks::RUNS_PER_PAGE;
 use crate::databricks::error::Error;
 use crate::databricks::ids::RunId;
 
-/// Rows of a page: the most that Databricks gives.
-pub(super) const ROWS: usize = 25;
+/// Rows of a page.
+pub(super) const ROWS: usize = RUNS_PER_PAGE as usize;
 
 /// A sweep does not begin sooner than this after the one before it. It is the first wait of the usual schedule: nobody is
 /// promised to be asked about more often.

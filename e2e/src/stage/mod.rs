@@ -9,6 +9,7 @@ mod ground;
 mod history;
 mod installed;
 mod load;
+mod oauth;
 mod of_the_cluster;
 mod operators;
 

@@ -19,7 +19,7 @@ use databricks_run_operator::databricks::error::{Error, Executed};
 use databricks_run_operator::databricks::ids::{JobId, RunId};
 use databricks_run_operator::databricks::model::LifeCycleState;
 use databricks_run_operator::databricks::settings::{JobsApiVersion, Settings};
-use databricks_run_operator::databricks::{JobMatch, ListRuns};
+use databricks_run_operator::databricks::{JobMatch, ListRuns, LiveRuns};
 use e2e::workspace::{Operation, Script};
 use serde_json::json;
 
@@ -149,18 +149,51 @@ async fn runs_are_listed_page_by_page_and_searched_to_the_end_or_to_a_bound() {
         client.run_now(V, &run_now(if n == 0 { other } else { job }), &token(&format!("t{n}"))).await.unwrap();
         bench.pass(1);
     }
-    let query = ListRuns { active_only: true, job_id: Some(JobId(job)), ..ListRuns::default() };
-    let first = client.list_runs(V, &query).await.unwrap();
-    assert_eq!(first.runs.len(), 25);
-    let second = client.list_runs(V, &ListRuns { page_token: first.next_page_token, ..query.clone() }).await.unwrap();
-    assert_eq!(second.next_page_token, None);
-    assert!(first.runs.iter().chain(&second.runs).all(|run| run.job_id == Some(JobId(job))));
+    let of_the_job = ListRuns { job_id: Some(JobId(job)), ..ListRuns::default() };
+    let found = client.find_runs(V, &of_the_job, 10, |_| true).await.unwrap();
+    assert!(found.complete && found.runs.iter().all(|run| run.job_id == Some(JobId(job))), "{found:?}");
+    assert_eq!(found.runs.len(), 29, "on two pages");
     let since = START + 10_500;
     let recent = ListRuns { start_time_from: Some(since), ..ListRuns::default() };
     let found = client.find_runs(V, &recent, 10, |run| run.job_id == Some(JobId(job))).await.unwrap();
     assert_eq!((found.runs.len(), found.complete), (19, true));
     let found = client.find_runs(V, &ListRuns::default(), 1, |_| true).await.unwrap();
     assert_eq!((found.runs.len(), found.complete), (25, false));
+}
+
+#[tokio::test]
+async fn live_runs_are_listed_page_by_page_newest_first_and_a_change_of_one_shows() {
+    let bench = Bench::new();
+    let job = bench.workspace.job("many").running_forever().id();
+    let client = bench.client(bench.pat());
+    for n in 0..30 {
+        client.run_now(V, &run_now(job), &token(&format!("t{n}"))).await.unwrap();
+        bench.pass(1);
+    }
+    // Long enough for all of them to run.
+    bench.pass(600);
+    let first = client.live_runs(V, &LiveRuns::default()).await.unwrap();
+    assert_eq!(first.runs.len(), 25);
+    assert!(first.runs.is_sorted_by_key(|run| std::cmp::Reverse(run.start_time)));
+    let rest = LiveRuns { page_token: first.next_page_token.clone(), ..LiveRuns::default() };
+    let second = client.live_runs(V, &rest).await.unwrap();
+    assert_eq!((second.runs.len(), second.next_page_token), (5, None));
+
+    let (oldest, newest) = (second.runs[4], first.runs[0]);
+    let part = LiveRuns { start_time_to: Some(oldest.start_time), ..LiveRuns::default() };
+    assert_eq!(client.live_runs(V, &part).await.unwrap().runs, [oldest], "the same state has the same digest");
+    client.cancel_run(V, newest.run_id).await.unwrap();
+    let part = LiveRuns { start_time_from: Some(newest.start_time), ..LiveRuns::default() };
+    let shown = client.live_runs(V, &part).await.unwrap().runs;
+    assert!(shown.is_empty() || shown[0].digest != newest.digest, "{shown:?} after {newest:?}");
+    assert_eq!(
+        client
+            .live_runs(V, &LiveRuns { start_time_to: Some(newest.start_time - 1), ..LiveRuns::default() })
+            .await
+            .unwrap()
+            .runs[..24],
+        first.runs[1..]
+    );
 }
 
 #[tokio::test]

@@ -54,14 +54,7 @@ const SERIES: [&str; 9] = [
 #[tokio::test]
 async fn a_scrape_has_a_value_of_every_documented_metric_and_tells_of_no_other() {
     let stage = Stage::bare("metrics").await;
-    stage.apply(&stage.secret()).await;
-    stage.apply(&stage.authority()).await;
-    let mut workspace = stage.workspace_object();
-    workspace["spec"]["auth"] = json!({"oauthM2M": {
-        "clientIdSecretRef": {"name": "databricks", "key": "client-id"},
-        "clientSecretRef": {"name": "databricks", "key": "client-secret"},
-    }});
-    stage.apply(&workspace).await;
+    stage.connect_by_oauth().await;
     let databricks = &stage.databricks;
     let job = databricks.job("nightly").running_forever().id();
     let throttled = Kind::throttled(Some(RetryAfter::Seconds(1)));

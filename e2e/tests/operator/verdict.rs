@@ -102,14 +102,7 @@ async fn results_are_kept_out_of_the_status_on_request() {
 #[tokio::test]
 async fn an_oauth_client_does_as_well_as_a_token() {
     let stage = Stage::bare("oauth").await;
-    stage.apply(&stage.secret()).await;
-    stage.apply(&stage.authority()).await;
-    let mut workspace = stage.workspace_object();
-    workspace["spec"]["auth"] = json!({"oauthM2M": {
-        "clientIdSecretRef": {"name": "databricks", "key": "client-id"},
-        "clientSecretRef": {"name": "databricks", "key": "client-secret"},
-    }});
-    stage.apply(&workspace).await;
+    stage.connect_by_oauth().await;
     let job = stage.databricks.job("nightly").id();
     let _operator = stage.operator().await;
     stage.apply(&stage.run("good", run_now(job))).await;

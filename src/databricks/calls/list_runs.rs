@@ -13,13 +13,11 @@ use crate::databricks::observer::Operation;
 use crate::databricks::settings::JobsApiVersion;
 
 /// The most rows Databricks gives on one page.
-const MAX_LIMIT: u8 = 25;
+pub const RUNS_PER_PAGE: u8 = 25;
 
 /// Which runs to list.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ListRuns {
-    /// Only QUEUED, PENDING, RUNNING and TERMINATING runs: BLOCKED and `WAITING_FOR_RETRY` ones are **not** among them.
-    pub active_only: bool,
     /// Only runs of this job.
     pub job_id: Option<JobId>,
     /// Only runs that started at or after this time, in epoch milliseconds.
@@ -28,20 +26,13 @@ pub struct ListRuns {
     pub start_time_to: Option<i64>,
     /// Rows per page, 1 to 25.
     pub limit: u8,
-    /// The page to begin with: [`RunsPage::next_page_token`] of the one before.
+    /// The page to begin with: the `next_page_token` of the one before.
     pub page_token: Option<String>,
 }
 
 impl Default for ListRuns {
     fn default() -> Self {
-        Self {
-            active_only: false,
-            job_id: None,
-            start_time_from: None,
-            start_time_to: None,
-            limit: MAX_LIMIT,
-            page_token: None,
-        }
+        Self { job_id: None, start_time_from: None, start_time_to: None, limit: RUNS_PER_PAGE, page_token: None }
     }
 }
 
@@ -63,12 +54,6 @@ struct Answer {
 }
 
 impl Client {
-    /// One page of runs.
-    pub async fn list_runs(&self, version: JobsApiVersion, query: &ListRuns) -> Result<RunsPage, Error> {
-        self.permission(Operation::ListRuns, Lane::Poll, query)?;
-        self.runs_page(version, query, self.call_deadline()).await
-    }
-
     /// The runs of at most `max_pages` pages that `wanted` says yes to.
     pub async fn find_runs(
         &self,
@@ -103,8 +88,7 @@ impl Client {
         deadline: Deadline,
     ) -> Result<RunsPage, Error> {
         let request = Request::get(Operation::ListRuns, version, "runs/list")
-            .query("limit", query.limit.clamp(1, MAX_LIMIT))
-            .query_if("active_only", query.active_only.then_some("true"))
+            .query("limit", query.limit.clamp(1, RUNS_PER_PAGE))
             .query_if("job_id", query.job_id)
             .query_if("start_time_from", query.start_time_from)
             .query_if("start_time_to", query.start_time_to)

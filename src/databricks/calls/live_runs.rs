@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::Deserialize;
 
+use super::list_runs::RUNS_PER_PAGE;
 use crate::databricks::bounded;
 use crate::databricks::client::{Client, Request};
 use crate::databricks::error::Error;
@@ -13,9 +14,6 @@ use crate::databricks::limiter::Lane;
 use crate::databricks::model::{RunState, RunStatus};
 use crate::databricks::observer::Operation;
 use crate::databricks::settings::JobsApiVersion;
-
-/// The most rows Databricks gives on one page.
-const LIMIT: u8 = 25;
 
 /// Which live runs (QUEUED, PENDING, RUNNING and TERMINATING; not BLOCKED or `WAITING_FOR_RETRY` ones).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -103,7 +101,7 @@ impl Client {
     pub async fn live_runs(&self, version: JobsApiVersion, query: &LiveRuns) -> Result<LiveRunsPage, Error> {
         self.permission(Operation::ListRuns, Lane::Poll, query)?;
         let request = Request::get(Operation::ListRuns, version, "runs/list")
-            .query("limit", LIMIT)
+            .query("limit", RUNS_PER_PAGE)
             .query("active_only", "true")
             .query("expand_tasks", "true")
             .query_if("start_time_from", query.start_time_from)

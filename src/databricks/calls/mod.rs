@@ -19,7 +19,7 @@ use super::model::Run;
 
 pub use check::Checked;
 pub use find_job::JobMatch;
-pub use list_runs::{FoundRuns, ListRuns};
+pub use list_runs::{FoundRuns, ListRuns, RUNS_PER_PAGE};
 pub use live_runs::{LiveRun, LiveRuns, LiveRunsPage};
 pub(super) use principal::Known;
 pub use principal::Principal;
@@ -43,14 +43,13 @@ pub struct Submitted {
 }
 
 /// One page of `runs/list`, newest first.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RunsPage {
+struct RunsPage {
     /// The runs, without their tasks.
-    pub runs: Vec<Run>,
+    runs: Vec<Run>,
     /// Where the next page begins; `None` on the last.
-    pub next_page_token: Option<String>,
+    next_page_token: Option<String>,
     /// The `Date` of the answer.
-    pub server_time: Option<SystemTime>,
+    server_time: Option<SystemTime>,
 }
 
 /// Follows `next_page_token`, the only field about pages that is reliable. A token that comes back, or more pages than
