@@ -1,5 +1,6 @@
 //! The test kit.
 
+pub mod bench;
 pub mod cluster;
 pub mod crash;
 pub mod demo;

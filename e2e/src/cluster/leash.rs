@@ -59,6 +59,7 @@ pub(crate) struct Launch {
 pub(crate) struct Leash {
     name: &'static str,
     log: PathBuf,
+    process_id: String,
     shell: Child,
     /// `None` once it is let go.
     orders: Option<ChildStdin>,
@@ -85,10 +86,11 @@ impl Leash {
         let (Some(orders), Some(answers)) = (shell.stdin.take(), shell.stdout.take()) else {
             return Err(start_error()(std::io::Error::other("its pipes are missing")));
         };
-        let mut leash = Self { name: launch.name, log, shell, orders: Some(orders), answers: BufReader::new(answers) };
-        let process_id = leash.answer().map_err(start_error())?;
+        let (orders, answers) = (Some(orders), BufReader::new(answers));
+        let mut leash = Self { name: launch.name, log, process_id: String::new(), shell, orders, answers };
+        leash.answer().map_err(start_error())?.trim().clone_into(&mut leash.process_id);
         let pid_file = folder.file(&format!("{}.pid", launch.name));
-        fs::write(&pid_file, process_id).map_err(Error::system("write", &pid_file))?;
+        fs::write(&pid_file, &leash.process_id).map_err(Error::system("write", &pid_file))?;
         Ok(leash)
     }
 
@@ -116,6 +118,11 @@ impl Leash {
         self.shell.wait().map_err(Error::system("watch", self.name))
     }
 
+    /// The process's id.
+    pub(crate) fn process_id(&self) -> &str {
+        &self.process_id
+    }
+
     /// Its log so far.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_else(|error| format!("(cannot be read: {error})"))
@@ -139,14 +146,18 @@ impl Leash {
             _ => Ok(line),
         }
     }
-}
 
-/// Kills the process and waits until it is gone, so that its port and its files are free.
-impl Drop for Leash {
-    fn drop(&mut self) {
+    /// Kills the process and waits until it is gone, so that its port and its files are free.
+    pub(crate) fn kill(&mut self) {
         self.orders = None;
         // It can only fail for a process that was waited for already.
         let _ = self.shell.wait();
+    }
+}
+
+impl Drop for Leash {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
 

@@ -34,6 +34,8 @@ pub use self::history::History;
 pub use self::load::Load;
 pub use self::operators::{Operator, OperatorProcess, config, options};
 
+pub(crate) use self::operators::metrics_address;
+
 use self::ground::Ground;
 use crate::cluster::rights::{Mode, Rights};
 use crate::cluster::{self, Cluster, TestNamespace};

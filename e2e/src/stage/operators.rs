@@ -105,6 +105,14 @@ impl Pulse for NoProbes {
     fn waits_for(&self, _: String) {}
 }
 
+/// Where the operator with this log answers `/metrics`.
+pub(crate) fn metrics_address(log: &str) -> Option<String> {
+    let line = log.lines().find(|line| line.contains("starting") && line.contains("metrics"))?;
+    let (_, after) = line.rsplit_once("metrics")?;
+    let is_of_it = |c: &char| c.is_ascii_digit() || ".:".contains(*c);
+    Some(after.chars().skip_while(|c| !c.is_ascii_digit()).take_while(is_of_it).collect())
+}
+
 /// An operator as a process of its own; killed when dropped, and with this process at the latest.
 pub struct OperatorProcess {
     leash: Leash,
@@ -153,14 +161,7 @@ impl OperatorProcess {
 
     /// What its `/metrics` says.
     pub async fn scrape(&self) -> String {
-        let log = self.log();
-        let line = log.lines().find(|line| line.contains("starting") && line.contains("metrics"));
-        let (_, after) = line.and_then(|line| line.rsplit_once("metrics")).expect("it has said where its metrics are");
-        let address: String = after
-            .chars()
-            .skip_while(|c| !c.is_ascii_digit())
-            .take_while(|c| c.is_ascii_digit() || ".:".contains(*c))
-            .collect();
+        let address = metrics_address(&self.log()).expect("it has said where its metrics are");
         let answer = reqwest::get(format!("http://{address}/metrics")).await.expect("its metrics can be asked for");
         answer.text().await.expect("its metrics can be read")
     }

@@ -207,6 +207,18 @@ impl Control {
         self.0.log.all()
     }
 
+    /// How many requests there were so far.
+    #[must_use]
+    pub fn requests_so_far(&self) -> usize {
+        self.0.log.count(|_| true)
+    }
+
+    /// Every request from this number on: the first is 0.
+    #[must_use]
+    pub fn requests_from(&self, number: usize) -> Vec<Entry> {
+        self.0.log.from(number)
+    }
+
     /// The requests for one call so far.
     #[must_use]
     pub fn requests_for(&self, operation: Operation) -> Vec<Entry> {

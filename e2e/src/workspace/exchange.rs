@@ -180,6 +180,10 @@ impl Exchange {
         if let Some(run_id) = answer.get("run_id").and_then(Value::as_i64).filter(|_| operation.starts_a_run()) {
             shared.log.update(self.number, |entry| entry.run_id = Some(run_id));
         }
+        if let Some(rows) = answer.get("runs").and_then(Value::as_array) {
+            let ids = rows.iter().filter_map(|row| row.get("run_id")?.as_i64()).collect();
+            shared.log.update(self.number, |entry| entry.listed = ids);
+        }
         Ok(plain(200, JSON, answer.to_string().into_bytes()))
     }
 

@@ -42,6 +42,9 @@ pub struct Entry {
     pub user_agent: String,
     /// `X-Databricks-Workspace-Id`.
     pub workspace_id: Option<String>,
+    /// The runs in an answer of runs/list.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub listed: Vec<i64>,
     /// The status answered; none while under way, or when the connection was dropped instead.
     pub status: Option<u16>,
     /// The faults it met, in words.
@@ -127,6 +130,7 @@ impl Log {
             run_id: arrival.run_id,
             user_agent: arrival.user_agent,
             workspace_id: arrival.workspace_id,
+            listed: Vec::new(),
             status: None,
             faults: Vec::new(),
             handled: false,
@@ -178,7 +182,12 @@ impl Log {
     }
 
     pub(super) fn all(&self) -> Vec<Entry> {
-        self.entries().clone()
+        self.from(0)
+    }
+
+    /// Those from this number on.
+    pub(super) fn from(&self, number: usize) -> Vec<Entry> {
+        self.entries().get(number..).unwrap_or_default().to_vec()
     }
 
     pub(super) fn count(&self, matches: impl Fn(&Entry) -> bool) -> usize {
