@@ -16,7 +16,8 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::gate::{Gate, Shut};
-use super::ports::{Objects, Place, StoreError};
+use super::ports::{Clock, Objects, Place, StoreError, Stored};
+use super::process::Clocks;
 use crate::api::run::RunObject;
 use crate::lifecycle::{Announcement, Severity};
 use crate::telemetry::Metrics;
@@ -37,13 +38,14 @@ pub(super) struct Kubernetes {
     places: Arc<Semaphore>,
     instance: Arc<str>,
     gate: Gate,
+    clock: Clocks,
     metrics: Arc<Metrics>,
 }
 
 impl Kubernetes {
     /// `instance` names this process in events.
-    pub(super) fn new(client: Client, instance: &str, gate: Gate, metrics: Arc<Metrics>) -> Self {
-        Self { client, places: Arc::new(Semaphore::new(AT_ONCE)), instance: instance.into(), gate, metrics }
+    pub(super) fn new(client: Client, instance: &str, gate: Gate, clock: Clocks, metrics: Arc<Metrics>) -> Self {
+        Self { client, places: Arc::new(Semaphore::new(AT_ONCE)), instance: instance.into(), gate, clock, metrics }
     }
 
     /// One call, in its turn and with a deadline.
@@ -72,6 +74,12 @@ impl Kubernetes {
             Err(Shut::NotBegun) => Err(StoreError::NotLeading),
             Err(Shut::GivenUp) => Err(StoreError::Unavailable("the lease has ended; the write may be done".to_owned())),
         }
+    }
+
+    /// A call with the time at which it is sent: nothing of it happens before its turn has come.
+    async fn timed<T>(&self, call: impl Future<Output = kube::Result<T>> + Send) -> kube::Result<(T, Duration)> {
+        let asked_at = self.clock.now().mono;
+        Ok((call.await?, asked_at))
     }
 
     pub(super) fn metrics(&self) -> &Metrics {
@@ -126,28 +134,35 @@ fn runs(kubernetes: &Kubernetes, place: &Place) -> Api<RunObject> {
     Api::namespaced(kubernetes.client(), &place.namespace)
 }
 
+fn stored((object, asked_at): (RunObject, Duration)) -> Stored {
+    Stored { object, asked_at }
+}
+
 fn parameters() -> PatchParams {
     PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }
 }
 
 impl Objects for Kubernetes {
-    async fn get(&self, place: &Place) -> Result<Option<RunObject>, StoreError> {
+    async fn get(&self, place: &Place) -> Result<Option<Stored>, StoreError> {
         let api = runs(self, place);
-        self.call(api.get_opt(&place.name)).await
+        let (object, asked_at) = self.call(self.timed(api.get_opt(&place.name))).await?;
+        Ok(object.map(|object| Stored { object, asked_at }))
     }
 
-    async fn patch_status(&self, place: &Place, patch: &Value) -> Result<RunObject, StoreError> {
-        let api = runs(self, place);
-        self.write(api.patch_status(&place.name, &parameters(), &Patch::Merge(patch))).await
+    async fn patch_status(&self, place: &Place, patch: &Value) -> Result<Stored, StoreError> {
+        let (api, parameters, patch) = (runs(self, place), parameters(), Patch::Merge(patch));
+        let call = self.timed(api.patch_status(&place.name, &parameters, &patch));
+        self.write(call).await.map(stored)
     }
 
-    async fn patch_metadata(&self, place: &Place, patch: &Value) -> Result<RunObject, StoreError> {
+    async fn patch_metadata(&self, place: &Place, patch: &Value) -> Result<Stored, StoreError> {
         let api = runs(self, place);
         let patch = serde_json::from_value(patch.clone()).map_err(|error| StoreError::Refused(error.to_string()))?;
-        match self.write(api.patch(&place.name, &parameters(), &Patch::Json::<()>(patch))).await {
+        let (parameters, patch) = (parameters(), Patch::Json::<()>(patch));
+        match self.write(self.timed(api.patch(&place.name, &parameters, &patch))).await {
             // A path that is no longer there: the object has changed.
             Err(StoreError::Refused(why)) if why.ends_with("(422)") => Err(StoreError::Conflict),
-            answer => answer,
+            answer => answer.map(stored),
         }
     }
 

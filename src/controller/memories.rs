@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::ports::Place;
+use super::ports::{Place, Stored};
 use crate::api::run::RunObject;
 use crate::lifecycle::{Announcement, Memory};
 
@@ -16,8 +16,8 @@ pub(super) struct Entry {
     uid: String,
     /// What `lifecycle` remembers.
     pub(super) memory: Memory,
-    /// The object as our last write returned it, until the watch has caught up.
-    written: Option<RunObject>,
+    /// The object as the API server last answered it to us, until the watch has caught up.
+    written: Option<Stored>,
     /// What was told before the object is let go of: a release that fails is repeated, what it tells is not.
     pub(super) told: Vec<Announcement>,
     /// When the object was last looked at.
@@ -37,7 +37,7 @@ impl Entry {
         let version =
             |object: &RunObject| object.metadata.resource_version.as_deref().and_then(|text| text.parse::<u64>().ok());
         match &self.written {
-            Some(written) if version(written) > version(watched) => written.clone(),
+            Some(written) if version(&written.object) > version(watched) => written.object.clone(),
             _ => {
                 self.written = None;
                 watched.clone()
@@ -45,9 +45,14 @@ impl Entry {
         }
     }
 
-    /// Keeps what a write returned.
-    pub(super) fn wrote(&mut self, object: &RunObject) {
-        self.written = Some(object.clone());
+    /// Keeps what the API server has answered; the object.
+    pub(super) fn wrote(&mut self, stored: Stored) -> RunObject {
+        self.written.insert(stored).object.clone()
+    }
+
+    /// Since when the object may no longer be the newest there is; none for what was watched, which may be as old as it likes.
+    pub(super) fn newest_at(&self) -> Option<Duration> {
+        self.written.as_ref().map(|stored| stored.asked_at)
     }
 
     /// Whether there is nothing here worth keeping for an object at rest.

@@ -148,7 +148,7 @@ pub async fn operate(
     let clock = SystemClock::since(start);
     let (lead, campaign) = candidate(leasing, &options, start, &metrics);
     let gate = Gate::new(lead.clone(), clock);
-    let kubernetes = Kubernetes::new(writing, &options.instance, gate.clone(), Arc::clone(&metrics));
+    let kubernetes = Kubernetes::new(writing, &options.instance, gate.clone(), Clocks(clock), Arc::clone(&metrics));
     let watches = Watches::of(&client, &options, &metrics);
     let (wakes, woken) = mpsc::channel(WAKES);
     let known = watches.known();

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
@@ -68,20 +69,26 @@ impl StoreError {
     }
 }
 
+/// An object as the store has answered it.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// The object.
+    pub object: RunObject,
+    /// When the request for it was sent, on the monotonic clock: at that time or later there was none newer. How long it had waited
+    /// for its turn before does not count.
+    pub asked_at: Duration,
+}
+
 /// The object store. Every call has a deadline of its own.
 pub trait Objects: Send + Sync + 'static {
     /// Reads an object, whole and newest.
-    fn get(&self, place: &Place) -> impl Future<Output = Result<Option<RunObject>, StoreError>> + Send;
+    fn get(&self, place: &Place) -> impl Future<Output = Result<Option<Stored>, StoreError>> + Send;
 
     /// Applies a merge patch to the status; the patch carries the `resourceVersion` it was made for.
-    fn patch_status(&self, place: &Place, patch: &Value) -> impl Future<Output = Result<RunObject, StoreError>> + Send;
+    fn patch_status(&self, place: &Place, patch: &Value) -> impl Future<Output = Result<Stored, StoreError>> + Send;
 
     /// Applies a JSON patch to the metadata; its first operation replaces the `resourceVersion` by the one it was made for.
-    fn patch_metadata(
-        &self,
-        place: &Place,
-        patch: &Value,
-    ) -> impl Future<Output = Result<RunObject, StoreError>> + Send;
+    fn patch_metadata(&self, place: &Place, patch: &Value) -> impl Future<Output = Result<Stored, StoreError>> + Send;
 
     /// Deletes an object, if it is still this one in this version; else [`StoreError::Conflict`].
     fn delete(

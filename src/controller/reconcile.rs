@@ -13,7 +13,7 @@ use super::fail_points::{self, When};
 use super::memories::{Entry, Memories};
 use super::observe::{Looked, is_done_with};
 use super::perform::perform;
-use super::ports::{Clock, Objects, Pace, Place, Remote, StoreError};
+use super::ports::{Clock, Objects, Pace, Place, Remote, StoreError, Stored};
 use super::record::{metadata_patch, status_patch};
 use crate::api::conditions::Reason;
 use crate::api::run::{RunObject, START_ANNOTATION};
@@ -153,14 +153,12 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
 
     async fn steps(&self, place: &Place, entry: &mut Entry, mut object: RunObject) -> Result<Next, StoreError> {
         let mut called = false;
-        // When the object was surely the newest there is; what was watched may be as old as it likes.
-        let mut newest_at = None;
+        let mut read_to_start = false;
         for _ in 0..MAX_STEPS {
             // Each step has one effect at most.
             if !self.leads() {
                 return Ok(Next::OnChange);
             }
-            let (before, version) = (self.clock.now().mono, object.metadata.resource_version.clone());
             let seen_reading;
             let step = {
                 let looked = Looked::at(&object);
@@ -182,10 +180,15 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
                 Step::Remote(_) if called || self.stopping.load(Ordering::SeqCst) => {
                     return Ok(if called { Next::Now } else { Next::OnChange });
                 }
-                Step::Remote(Effect::Submit { .. }) if !self.is_fresh(newest_at) => {
+                Step::Remote(Effect::Submit { .. }) if !self.is_fresh(entry) => {
+                    if read_to_start {
+                        // To ask again at once would make it slower still.
+                        tracing::warn!("the Kubernetes API answers so late that no run may be started on what it says");
+                        return Ok(Next::After(STORE_PAUSE));
+                    }
                     // Another process may have taken the start over meanwhile.
                     object = self.reread(place, entry).await?;
-                    newest_at = Some(before);
+                    read_to_start = true;
                 }
                 Step::Remote(effect) => {
                     called = true;
@@ -199,18 +202,15 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
                     return Ok(wait.map_or(Next::OnChange, Next::After));
                 }
             }
-            if object.metadata.resource_version != version {
-                newest_at = Some(before);
-            }
             self.follow(place, &object);
         }
         Ok(Next::After(BREATH))
     }
 
-    /// Whether what was the newest at this time is new enough to send a start: whoever takes it over waits that long, and
-    /// one deadline more, before it sends.
-    fn is_fresh(&self, newest_at: Option<Duration>) -> bool {
-        let age = newest_at.map(|at| self.clock.now().mono.saturating_sub(at));
+    /// Whether the object is new enough to send a start: whoever takes it over waits that long, and one deadline more, before it
+    /// sends.
+    fn is_fresh(&self, entry: &Entry) -> bool {
+        let age = entry.newest_at().map(|at| self.clock.now().mono.saturating_sub(at));
         age.is_some_and(|age| age < self.settings.fresh_view())
     }
 
@@ -292,7 +292,7 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
                 fail_points::of_write(When::After, place, object, &change.status);
                 self.metrics.status_write(StatusWrite::Written);
                 entry.memory.recorded(&change.status, self.clock.now());
-                entry.wrote(&written);
+                let written = entry.wrote(written);
                 of_run(&change.status);
                 self.finished(object, change);
                 self.announce(&written, &change.announce).await;
@@ -341,7 +341,7 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
         match self.objects.patch_metadata(place, &patch).await {
             Ok(written) => {
                 fail_points::of_mark(When::After, place, change);
-                entry.wrote(&written);
+                let written = entry.wrote(written);
                 if let MetadataChange::Hold { serial } = change
                     && object.annotation(START_ANNOTATION) != written.annotation(START_ANNOTATION)
                 {
@@ -377,10 +377,9 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
     }
 
     async fn reread(&self, place: &Place, entry: &mut Entry) -> Result<RunObject, StoreError> {
-        let object = self.objects.get(place).await?.ok_or(StoreError::Gone)?;
-        let object = entry.newest(&object);
-        entry.wrote(&object);
-        Ok(object)
+        let read = self.objects.get(place).await?.ok_or(StoreError::Gone)?;
+        let object = entry.newest(&read.object);
+        Ok(entry.wrote(Stored { object, ..read }))
     }
 
     async fn announce(&self, object: &RunObject, announcements: &[Announcement]) {

@@ -172,7 +172,7 @@ pub const MUTATIONS: &[Mutation] = &[
             from: "        let metadata = &object.metadata;
         let (uid, version)",
             to: "        let newest = self.objects.get(place).await?.ok_or(StoreError::Gone)?;
-        let metadata = &newest.metadata;
+        let metadata = &newest.object.metadata;
         let (uid, version)",
         }],
     },

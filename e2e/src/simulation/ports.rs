@@ -8,7 +8,7 @@ use std::time::Duration;
 use databricks_run_operator::api::run::RunObject;
 use databricks_run_operator::api::status::{Endpoint, WorkspacePin};
 use databricks_run_operator::api::workspace::WorkspaceKind;
-use databricks_run_operator::controller::ports::{Clock, Objects, Pace, Place, Remote, StoreError, reading_of};
+use databricks_run_operator::controller::ports::{Clock, Objects, Pace, Place, Remote, StoreError, Stored, reading_of};
 use databricks_run_operator::databricks::error::{CredentialsError, Error, TransportError};
 use databricks_run_operator::databricks::ids::{RepairId, RunId};
 use databricks_run_operator::databricks::model::RunOutput;
@@ -63,6 +63,17 @@ impl Port {
             Err(Lost::NotConnected) => Err(StoreError::Unavailable("not connected".to_owned())),
             Err(Lost::NoAnswer) => Err(StoreError::Unavailable("no answer".to_owned())),
         }
+    }
+
+    /// A write, with the object that it returns.
+    async fn stored(
+        &self,
+        operation: &'static str,
+        write: impl FnOnce(&mut World) -> Result<RunObject, StoreError> + Send + 'static,
+    ) -> Result<Stored, StoreError> {
+        let asked_at = self.now().mono;
+        let object = self.kubernetes(operation, write).await?;
+        Ok(Stored { object, asked_at })
     }
 
     async fn databricks<T: Send + 'static>(
@@ -160,23 +171,25 @@ impl Port {
 }
 
 impl Objects for Port {
-    async fn get(&self, place: &Place) -> Result<Option<RunObject>, StoreError> {
-        let place = place.clone();
-        self.kubernetes("get", move |world| Ok(world.store.get(&place).map(|object| (**object).clone()))).await
+    async fn get(&self, place: &Place) -> Result<Option<Stored>, StoreError> {
+        let (place, asked_at) = (place.clone(), self.now().mono);
+        let read =
+            self.kubernetes("get", move |world| Ok(world.store.get(&place).map(|object| (**object).clone()))).await?;
+        Ok(read.map(|object| Stored { object, asked_at }))
     }
 
-    async fn patch_status(&self, place: &Place, patch: &Value) -> Result<RunObject, StoreError> {
+    async fn patch_status(&self, place: &Place, patch: &Value) -> Result<Stored, StoreError> {
         let (place, patch, by) = (place.clone(), patch.clone(), Author::Operator(self.process));
-        self.kubernetes("status", move |world| {
+        self.stored("status", move |world| {
             let written = world.store.patch_status(&place, &patch);
             invariants::wrote(world, &place, written, by)
         })
         .await
     }
 
-    async fn patch_metadata(&self, place: &Place, patch: &Value) -> Result<RunObject, StoreError> {
+    async fn patch_metadata(&self, place: &Place, patch: &Value) -> Result<Stored, StoreError> {
         let (place, patch, by) = (place.clone(), patch.clone(), Author::Operator(self.process));
-        self.kubernetes("metadata", move |world| {
+        self.stored("metadata", move |world| {
             let written = world.store.patch_metadata(&place, &patch);
             invariants::wrote(world, &place, written, by)
         })

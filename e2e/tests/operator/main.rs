@@ -29,6 +29,7 @@ mod restored;
 mod retries;
 mod rights;
 mod selector;
+mod slow_api_server;
 mod stranded;
 mod suspension;
 mod sweeps;
