@@ -1,4 +1,4 @@
-//! The programs of a control plane: those the user names, or those built from the Go module pinned in `e2e/control-plane`.
+//! The programs of a control plane: those the user names, or those built from a Go module pinned in `e2e/control-plane`.
 
 use std::{
     env,
@@ -6,9 +6,6 @@ use std::{
 };
 
 use super::{build, error::Error};
-
-/// The version that the pinned module builds.
-pub const KUBERNETES_VERSION: &str = "v1.36.3";
 
 /// Where the programs are.
 #[derive(Clone, Debug)]

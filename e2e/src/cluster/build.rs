@@ -1,4 +1,4 @@
-//! Builds the control plane from the pinned Go module, once per user and version.
+//! Builds the control plane from a pinned Go module, once per user and version.
 //!
 //! The result lies in `${XDG_CACHE_HOME:-~/.cache}/databricks-run-operator/control-plane/VERSION-HASH/`, where the hash covers all
 //! that the result depends on: a changed pin is another folder, never a stale one. Processes that need it at the same time wait for
@@ -18,18 +18,15 @@ use std::{
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
-use super::{KUBERNETES_VERSION, binaries::on_path, error::Error};
-
-/// Part of this program, so that it need not find the repository it was built from.
-const GO_MOD: &str = include_str!("../../control-plane/go.mod");
-const GO_SUM: &str = include_str!("../../control-plane/go.sum");
+use super::{binaries::on_path, error::Error, pins::Pin};
 
 /// How many lines of a failed build are shown.
 const SHOWN_LINES: usize = 40;
 
 /// The folder with the programs, built if need be.
 pub(super) fn ensure() -> Result<PathBuf, Error> {
-    once(&cache("control-plane")?, &format!("{KUBERNETES_VERSION}-{}", fingerprint()), build)
+    let pin = Pin::asked_for()?;
+    once(&cache("control-plane")?, &format!("{}-{}", pin.version, fingerprint(pin)), |folder| build(pin, folder))
 }
 
 /// Makes `root/name` with `make` unless it is there; only one process at a time makes anything in `root`.
@@ -68,9 +65,10 @@ pub(crate) fn cache(kind: &str) -> Result<PathBuf, Error> {
 }
 
 /// Whatever changes the programs changes this.
-fn fingerprint() -> String {
+fn fingerprint(pin: &Pin) -> String {
     let mut hash = Sha256::new();
-    for part in [env::consts::OS, env::consts::ARCH, GO_MOD, GO_SUM, &arguments(Path::new("")).join("\n")] {
+    for part in [env::consts::OS, env::consts::ARCH, pin.go_mod, pin.go_sum, &arguments(pin, Path::new("")).join("\n")]
+    {
         hash.update(part);
         hash.update([0]);
     }
@@ -78,12 +76,13 @@ fn fingerprint() -> String {
 }
 
 /// Of `go`, for programs in `folder`.
-fn arguments(folder: &Path) -> Vec<String> {
-    let (major, minor) = ("1", KUBERNETES_VERSION.split('.').nth(1).unwrap_or_default());
+fn arguments(pin: &Pin, folder: &Path) -> Vec<String> {
+    let (version, release) = (pin.version, pin.release());
+    let (major, minor) = release.split_once('.').unwrap_or_default();
     let stamps = ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"].map(|package| {
         // Without these the API server calls itself v0.0.0-master, and clients and charts refuse it.
         format!(
-            "-X {package}.gitVersion={KUBERNETES_VERSION} -X {package}.gitMajor={major} -X {package}.gitMinor={minor} \
+            "-X {package}.gitVersion={version} -X {package}.gitMajor={major} -X {package}.gitMinor={minor} \
              -X {package}.gitTreeState=clean"
         )
     });
@@ -95,15 +94,15 @@ fn arguments(folder: &Path) -> Vec<String> {
         .to_vec()
 }
 
-fn build(folder: &Path) -> Result<(), Error> {
+fn build(pin: &Pin, folder: &Path) -> Result<(), Error> {
     let go = on_path("go").ok_or(Error::NoGo)?;
     let module = tempfile::tempdir().map_err(Error::system("create a folder in", env::temp_dir()))?;
-    for (name, content) in [("go.mod", GO_MOD), ("go.sum", GO_SUM)] {
+    for (name, content) in [("go.mod", pin.go_mod), ("go.sum", pin.go_sum)] {
         let file = module.path().join(name);
         fs::write(&file, content).map_err(Error::system("write", &file))?;
     }
     let mut child = Command::new(&go)
-        .args(arguments(folder))
+        .args(arguments(pin, folder))
         .current_dir(module.path())
         .env("CGO_ENABLED", "0")
         .env("GOWORK", "off")
@@ -115,7 +114,7 @@ fn build(folder: &Path) -> Result<(), Error> {
         .stderr(Stdio::piped())
         .spawn()
         .map_err(Error::system("start", &go))?;
-    let output = follow(&mut child);
+    let output = follow(&mut child, pin);
     let status = child.wait().map_err(Error::system("wait for", &go))?;
     if !status.success() {
         return Err(Error::Build { status, output });
@@ -126,14 +125,14 @@ fn build(folder: &Path) -> Result<(), Error> {
 }
 
 /// Shows how the build goes until it ends; returns the last lines it said.
-fn follow(build: &mut Child) -> String {
+fn follow(build: &mut Child, pin: &Pin) -> String {
     let (said, saying) = mpsc::channel();
     let stderr = build.stderr.take();
     thread::spawn(move || {
         let lines = stderr.into_iter().flat_map(|stderr| BufReader::new(stderr).lines()).map_while(Result::ok);
         lines.map(|line| said.send(line)).take_while(Result::is_ok).for_each(drop);
     });
-    let mut progress = Progress::begin();
+    let mut progress = Progress::begin(pin);
     let mut last_lines = VecDeque::new();
     loop {
         match saying.recv_timeout(Duration::from_secs(1)) {
@@ -163,9 +162,10 @@ struct Progress {
 }
 
 impl Progress {
-    fn begin() -> Self {
+    fn begin(pin: &Pin) -> Self {
         say(&format!(
-            "control plane: building Kubernetes {KUBERNETES_VERSION} and etcd, once for this user; some 4 minutes on two cores"
+            "control plane: building Kubernetes {} and etcd, once for this user; some 4 minutes on two cores",
+            pin.version
         ));
         let on_terminal = io::stderr().is_terminal();
         Self { start: Instant::now(), shown: None, modules: 0, packages: 0, on_terminal }
@@ -216,11 +216,6 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
-
-    #[test]
-    fn the_version_named_is_the_one_pinned() {
-        assert!(GO_MOD.contains(&format!("\tk8s.io/kubernetes {KUBERNETES_VERSION} ")));
-    }
 
     #[test]
     fn those_who_need_a_build_at_the_same_time_build_once() {

@@ -17,6 +17,18 @@ pub enum Error {
          KUBEBUILDER_ASSETS to a folder with etcd, kube-apiserver and kubectl, or E2E_KUBECONFIG to the kubeconfig of a cluster"
     )]
     NoGo,
+    /// The version that the user asked for is none of those that are pinned.
+    #[error(
+        "{variable}={asked}: the versions that can be built are {known}; for another, set KUBEBUILDER_ASSETS or E2E_KUBECONFIG"
+    )]
+    NoPin {
+        /// How it was asked for.
+        variable: &'static str,
+        /// What was asked for.
+        asked: String,
+        /// Those that are.
+        known: String,
+    },
     /// `go build` failed.
     #[error("the control plane could not be built ({status}); the last lines of `go build`:\n{output}")]
     Build {

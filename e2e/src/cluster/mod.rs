@@ -3,7 +3,7 @@
 //! A test asks for [`shared`] and a namespace of its own; all tests of a binary share one control plane. A test that must hurt the
 //! API server (stop, pause, restart) starts a [`ControlPlane`] of its own. Where it comes from, in this order: `E2E_KUBECONFIG`
 //! (a cluster that exists), `E2E_CONTAINER_IMAGE` (a container, with the feature `testcontainers`), `KUBEBUILDER_ASSETS` (programs
-//! that exist), the pinned Go module in `e2e/control-plane`, built once per user.
+//! that exist), one of the pinned Go modules in `e2e/control-plane` (`E2E_KUBERNETES_VERSION` says which), built once per user.
 //!
 //! Nothing survives the process that started it, even when that is killed: `leash`, `folder` and `container` see to it;
 //! `e2e/tests/control_plane.rs` and `e2e/tests/container.rs` kill to prove it. Everything listens on the loopback address or on a
@@ -23,6 +23,7 @@ mod kubeconfig;
 mod leash;
 mod namespace;
 mod own;
+mod pins;
 mod port;
 pub mod rights;
 mod tokens;
@@ -41,11 +42,12 @@ use tokio::sync::OnceCell;
 pub use self::container::Container;
 pub use self::{
     audit::{AuditAnswer, AuditEntry, AuditLevel, AuditObject, AuditUser},
-    binaries::{Binaries, KUBERNETES_VERSION},
+    binaries::Binaries,
     control_plane::{Builder, ControlPlane},
     error::Error,
     namespace::TestNamespace,
     own::Own,
+    pins::kubernetes_version,
     tokens::TokenIssuer,
 };
 pub(crate) use self::{

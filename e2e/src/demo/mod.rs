@@ -18,7 +18,7 @@ use self::chapters::Story;
 use self::expectations::Expectations;
 use self::screen::{Screen, Tone};
 use self::world::World;
-use crate::cluster::{Binaries, ControlPlane, KUBERNETES_VERSION};
+use crate::cluster::{Binaries, ControlPlane, kubernetes_version};
 use crate::workspace::{Options, Script, TaskScript, Workspace};
 
 /// Why the demo could not go on, in words.
@@ -74,7 +74,7 @@ async fn set_the_stage(screen: &mut Screen, play: Play) -> Result<World, Failure
     screen.heading("Setting the stage")?;
     // The first time this takes minutes and shows its own progress, so it is no step of ours.
     Binaries::find().await?;
-    let what = format!("Kubernetes {KUBERNETES_VERSION}: etcd, kube-apiserver, kube-controller-manager");
+    let what = format!("Kubernetes {}: etcd, kube-apiserver, kube-controller-manager", kubernetes_version()?);
     let control_plane = screen.step(&what, async { Ok::<_, Failure>(ControlPlane::builder().start().await?) }).await?;
     let install = async { Ok::<_, Failure>(control_plane.cluster().install_crds(&[&crds_yaml()]).await?) };
     screen.step("The kinds DatabricksRun and DatabricksWorkspace (kubectl apply -f crds/)", install).await?;
