@@ -23,12 +23,16 @@ use crate::lifecycle::WorkspaceView;
 use crate::lifecycle::observed::same_workspace;
 use crate::poller::{Health, Poller, Settings as PollerSettings, Sweeping, SystemClock};
 use crate::telemetry::Metrics;
+use crate::telemetry::metrics::Polling;
 
 /// How long a connection outlives its object.
 const RETAINED: Duration = Duration::from_mins(15);
 
 /// The part of a workspace's rate that sweeps may take: what they find costs gets, and others ask, too.
 const SWEEP_SHARE: f64 = 0.6;
+
+/// A poll that is late by more than this is overdue: more than the rate limit makes it wait when many fall due at once.
+const OVERDUE: Duration = Duration::from_secs(10);
 
 /// Whether a workspace can be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -235,6 +239,21 @@ impl Connections {
             open += usize::from(connection.line.as_ref().is_some_and(|line| line.client.is_held_back()));
         }
         self.metrics.set_workspaces([("Unchecked", unchecked), ("Ready", ready), ("NotReady", not_ready)], open);
+    }
+
+    /// How far the pollers have come with these runs. One that nobody follows has not been looked at either.
+    pub(super) fn polling(&self, runs: &[(Place, RunId)]) -> Polling {
+        let (map, followed) = (self.map(), self.followed());
+        let is_unread = |(place, run): &&(Place, RunId)| {
+            let follower = followed.get(place).filter(|(_, followed)| followed == run);
+            let line = follower.and_then(|(key, _)| map.get(key)?.line.as_ref());
+            !line.is_some_and(|line| line.poller.has_looked_at(place, *run))
+        };
+        let lines = map.values().filter_map(|connection| connection.line.as_ref());
+        Polling {
+            unread: runs.iter().filter(is_unread).count(),
+            overdue: lines.map(|line| line.poller.overdue_by(OVERDUE)).sum(),
+        }
     }
 
     /// Whether there is such an object.

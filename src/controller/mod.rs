@@ -16,6 +16,7 @@ mod known;
 mod kubernetes;
 mod looks;
 mod marks;
+mod measure;
 mod memories;
 mod namespaces;
 mod observe;

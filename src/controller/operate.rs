@@ -21,12 +21,13 @@ use super::gate::Gate;
 use super::known::{Known, KnownOfCluster};
 use super::kubernetes::Kubernetes;
 use super::looks::{Watched, after_run_failure, after_workspace_failure, look_at_run, look_at_workspace};
+use super::measure::measure;
 use super::namespaces::{self, NamespaceWatch};
 use super::ports::Place;
 use super::process::{Calls, Clocks, Operator};
 use super::reconcile::Reconciler;
 use super::requests;
-use super::rounds::{distribute, follow_labels, measure, retire, stand_by, sweep, wake_waiting};
+use super::rounds::{distribute, follow_labels, retire, stand_by, sweep, wake_waiting};
 use super::secrets::OperatorsOwn;
 use super::subject::{Workspace, WorkspaceKey};
 use super::watch::{self, Complete, Watch, all_known};
@@ -302,9 +303,10 @@ async fn work(
     }
     helpers.spawn(retire(Arc::clone(&shared.connections), known));
     helpers.spawn(measure(
-        Arc::clone(&shared.operator),
+        shared.gate.clone(),
         Arc::clone(&shared.connections),
         stores.clone(),
+        complete.clone(),
         Arc::clone(&shared.metrics),
     ));
     helpers.spawn(distribute(woken, routes));

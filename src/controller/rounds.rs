@@ -20,7 +20,7 @@ use super::observe::is_done_with;
 use super::ports::Place;
 use super::process::Operator;
 use super::subject::WorkspaceKey;
-use super::watch::{Complete, RUN, all_known};
+use super::watch::{Complete, all_known};
 use crate::api::run::RunObject;
 use crate::api::workspace::WorkspaceKind;
 use crate::telemetry::Metrics;
@@ -29,8 +29,6 @@ use crate::telemetry::Metrics;
 const SWEEP: Duration = Duration::from_mins(1);
 /// Workspace objects that are no more are noticed this fast.
 const RETIRE: Duration = Duration::from_secs(1);
-/// Figures that nobody counts as they change are told this often.
-const MEASURE: Duration = Duration::from_secs(5);
 /// Runs that wait for a workspace are woken so fast, on average: fifty a second.
 const WAKES_A_SECOND: Duration = Duration::from_millis(20);
 /// All of them are woken within this time, however many they are.
@@ -43,6 +41,7 @@ pub(super) async fn stand_by(gate: Gate, connections: Arc<Connections>, metrics:
         gate.shut().await;
         connections.follow_nothing();
         metrics.set_runs([]);
+        metrics.set_polling(None);
     }
 }
 
@@ -52,28 +51,6 @@ pub(super) async fn retire(connections: Arc<Connections>, complete: Vec<Complete
     loop {
         tokio::time::sleep(RETIRE).await;
         connections.retire_missing();
-    }
-}
-
-/// Tells the metrics how many runs are in which state, how much is known, and how the workspaces are.
-pub(super) async fn measure(
-    operator: Arc<Operator>,
-    connections: Arc<Connections>,
-    stores: Vec<Store<RunObject>>,
-    metrics: Arc<Metrics>,
-) {
-    loop {
-        metrics.set_stored(RUN, stores.iter().map(Store::len).sum());
-        connections.measure();
-        let mut states: HashMap<&'static str, usize> = HashMap::new();
-        // Told by one replica, or sums would count everything twice.
-        if operator.leads() {
-            for object in stores.iter().flat_map(Store::state) {
-                *states.entry(state_of(&object)).or_default() += 1;
-            }
-        }
-        metrics.set_runs(states);
-        tokio::time::sleep(MEASURE).await;
     }
 }
 
@@ -194,13 +171,6 @@ pub(super) async fn sweep(
         }
         tokio::time::sleep(SWEEP).await;
     }
-}
-
-/// The display state as a word from the fixed list: a label must never be what somebody wrote.
-fn state_of(object: &RunObject) -> &'static str {
-    use crate::api::conditions::State;
-    let state = object.status.as_ref().and_then(|status| status.state.as_deref());
-    State::ALL.iter().map(|state| state.as_str()).find(|word| state == Some(word)).unwrap_or(State::Pending.as_str())
 }
 
 #[cfg(test)]

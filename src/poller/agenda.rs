@@ -36,6 +36,16 @@ impl<K> Agenda<K> {
         (first.key().0 <= now).then(|| first.remove())
     }
 
+    /// Everybody, the first first.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &K> {
+        self.0.values()
+    }
+
+    /// How many have their time at this instant or before.
+    pub(super) fn count_until(&self, then: Duration) -> usize {
+        self.0.range(..=(then, u64::MAX)).count()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }

@@ -312,6 +312,20 @@ impl<K: Key> Book<K> {
         self.wakes.next()
     }
 
+    /// Whether `key`'s run is this one and has been looked at.
+    #[must_use]
+    pub fn has_looked_at(&self, key: &K, run: RunId) -> bool {
+        self.entries.get(key).is_some_and(|entry| entry.snapshot.run_id == run && !entry.is_unread())
+    }
+
+    /// How many gets are due since this time or longer, and have not been sent.
+    #[must_use]
+    pub fn due_since(&self, then: Duration) -> usize {
+        let held = self.held.keys().filter_map(|key| self.entries.get(key));
+        let put_off = held.filter(|entry| entry.put_off.is_some_and(|due| due <= then)).count();
+        self.gets.count_until(then) + put_off
+    }
+
     /// How many keys are watched.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -4,6 +4,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -116,6 +117,19 @@ impl<K: Key, C: Clock + Clone> Poller<K, C> {
     #[must_use]
     pub fn health(&self) -> watch::Receiver<Health> {
         self.health.clone()
+    }
+
+    /// Whether `key`'s run is this one and has been looked at.
+    #[must_use]
+    pub fn has_looked_at(&self, key: &K, run: RunId) -> bool {
+        self.shared.book().has_looked_at(key, run)
+    }
+
+    /// How many polls are overdue by more than this.
+    #[must_use]
+    pub fn overdue_by(&self, late: Duration) -> usize {
+        let now = self.clock.now().monotonic;
+        now.checked_sub(late).map_or(0, |then| self.shared.book().due_since(then))
     }
 
     /// How many keys are watched.

@@ -2,12 +2,14 @@
 //! test holds the two together. Where controller-runtime has a metric with the same meaning it has the same name here,
 //! so that dashboards people already have keep working.
 
+mod polling;
 mod registration;
 mod resources;
 mod underway;
 
 use std::time::Duration;
 
+pub use polling::Polling;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
@@ -141,6 +143,7 @@ pub struct Metrics {
     sweep_pages: Family<Outcome, Counter>,
     sweep_rows: Family<Outcome, Counter>,
     runs: Family<State, Gauge>,
+    polling: polling::Told,
     run_outcomes: Family<Reason, Counter>,
     status_writes: Family<Outcome, Counter>,
     events: Family<EventType, Counter>,
@@ -180,7 +183,10 @@ impl Metrics {
         book.collected(resources::NAMES, Resources::new());
         let underway = Reconciles::default();
         book.collected(underway::NAMES, underway.clone());
+        let polling = polling::Told::default();
+        book.collected(polling::NAMES, polling.clone());
         let metrics = Self {
+            polling,
             underway,
             reconciles: book.family(shared, "reconcile", "Reconciles by result"),
             reconcile_errors: book.family(shared, "reconcile_errors", "Reconciles that ended in an error"),
@@ -360,6 +366,12 @@ impl Metrics {
         for (state, count) in counts {
             self.runs.get_or_create(&State { state }).set(gauged(count));
         }
+    }
+
+    /// So many live runs have not been looked at yet by this process, and so many polls are overdue; none are told where
+    /// it is not known or this process does not lead.
+    pub fn set_polling(&self, figures: Option<Polling>) {
+        self.polling.set(figures);
     }
 
     /// A request finished with this reason in its `Succeeded` condition.

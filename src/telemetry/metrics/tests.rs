@@ -19,6 +19,7 @@ fn used() -> (Metrics, Underway) {
     metrics.swept("page", [1, 1, 1]);
     metrics.end_seen_after(second);
     metrics.set_runs([("Running", 3), ("Failed", 1)]);
+    metrics.set_polling(Some(Polling { unread: 2, overdue: 1 }));
     metrics.run_finished("RunSucceeded");
     for write in [StatusWrite::Written, StatusWrite::Suppressed, StatusWrite::Conflict, StatusWrite::Failed] {
         metrics.status_write(write);
@@ -106,6 +107,17 @@ fn states_without_objects_disappear() {
     let text = metrics.encode();
     assert!(text.contains(r#"databricks_operator_runs{state="Running"} 2"#), "{text}");
     assert!(!text.contains("Failed\"} 1"), "{text}");
+}
+
+#[test]
+fn what_is_not_known_of_polling_is_not_told_as_nothing() {
+    let metrics = Metrics::new();
+    let told = |line: &str| metrics.encode().lines().any(|told| told == line);
+    assert!(!metrics.encode().contains("\ndatabricks_operator_runs_unread"));
+    metrics.set_polling(Some(Polling { unread: 0, overdue: 3 }));
+    assert!(told("databricks_operator_runs_unread 0") && told("databricks_operator_polls_overdue 3"));
+    metrics.set_polling(None);
+    assert!(!metrics.encode().contains("\ndatabricks_operator_runs_unread"));
 }
 
 #[test]

@@ -1,0 +1,80 @@
+//! Figures that nobody counts as they change: how many runs are in which state, how many objects are known, how the
+//! workspaces are, and how far the looking at live runs has come.
+
+use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use kube::runtime::reflector::Store;
+
+use super::connections::Connections;
+use super::gate::Gate;
+use super::looks::place_of;
+use super::ports::Place;
+use super::watch::{Complete, Listing, RUN};
+use crate::api::conditions::State;
+use crate::api::run::RunObject;
+use crate::databricks::ids::RunId;
+use crate::lifecycle::Phase;
+use crate::telemetry::Metrics;
+use crate::telemetry::metrics::Polling;
+
+/// They are told this often.
+const MEASURE: Duration = Duration::from_secs(5);
+/// While live runs have not been looked at, this often.
+const MEASURE_CLOSELY: Duration = Duration::from_secs(1);
+
+/// Tells them, again and again, and whenever a term of ours begins.
+pub(super) async fn measure(
+    gate: Gate,
+    connections: Arc<Connections>,
+    stores: Vec<Store<RunObject>>,
+    complete: Vec<Complete>,
+    metrics: Arc<Metrics>,
+) {
+    let mut terms = pin!(gate.terms());
+    loop {
+        metrics.set_stored(RUN, stores.iter().map(Store::len).sum());
+        connections.measure();
+        let figures = runs(&stores);
+        let is_known = complete.iter().all(|complete| *complete.borrow() == Listing::Done);
+        let polling = is_known.then(|| connections.polling(&figures.live));
+        // Told by one replica, or sums would count everything twice. Asked last: what was just cleared stays so.
+        let leads = gate.is_open();
+        metrics.set_runs(if leads { figures.states } else { HashMap::new() });
+        metrics.set_polling(polling.filter(|_| leads));
+        let pause = match polling {
+            Some(Polling { unread: 0, .. }) => MEASURE,
+            _ => MEASURE_CLOSELY,
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            Some(()) = terms.next() => {}
+        }
+    }
+}
+
+/// What is told of the objects.
+struct Figures {
+    states: HashMap<&'static str, usize>,
+    /// The runs that are under way, and whose they are.
+    live: Vec<(Place, RunId)>,
+}
+
+fn runs(stores: &[Store<RunObject>]) -> Figures {
+    let mut figures = Figures { states: HashMap::new(), live: Vec::new() };
+    for object in stores.iter().flat_map(Store::state) {
+        *figures.states.entry(state_of(&object)).or_default() += 1;
+        let run = object.status.as_ref().and_then(|status| Phase::of(status).run());
+        figures.live.extend(run.map(|run| (place_of(&object), run)));
+    }
+    figures
+}
+
+/// The display state as a word from the fixed list: a label must never be what somebody wrote.
+fn state_of(object: &RunObject) -> &'static str {
+    let state = object.status.as_ref().and_then(|status| status.state.as_deref());
+    State::ALL.iter().map(|state| state.as_str()).find(|word| state == Some(word)).unwrap_or(State::Pending.as_str())
+}
