@@ -23,16 +23,18 @@ use super::subject::WorkspaceKey;
 use super::watch::{Complete, all_known};
 use crate::api::run::RunObject;
 use crate::api::workspace::WorkspaceKind;
+use crate::lifecycle::Phase;
 use crate::telemetry::Metrics;
 
 /// Objects that are remembered but not in the store any more are looked for this often.
 const SWEEP: Duration = Duration::from_mins(1);
 /// Workspace objects that are no more are noticed this fast.
 const RETIRE: Duration = Duration::from_secs(1);
-/// Runs that wait for a workspace are woken so fast, on average: fifty a second.
-const WAKES_A_SECOND: Duration = Duration::from_millis(20);
-/// All of them are woken within this time, however many they are.
-const LONGEST_SPREAD: Duration = Duration::from_mins(1);
+/// Objects that wait for a workspace to start something are woken so fast, on average: fifty a second. Each is a call to
+/// Databricks and some writes.
+const TO_START: Pause = Pause { each: Duration::from_millis(20), longest: Duration::from_mins(1) };
+/// Those whose run is under way are woken so fast: a thousand a second. All it costs is a look; the poller spreads the rest.
+const TO_FOLLOW: Pause = Pause { each: Duration::from_millis(1), longest: Duration::from_secs(3) };
 
 /// Follows no run while this process does not lead.
 pub(super) async fn stand_by(gate: Gate, connections: Arc<Connections>, metrics: Arc<Metrics>) {
@@ -100,36 +102,60 @@ fn names(object: &RunObject) -> impl Iterator<Item = (Option<WorkspaceKind>, &st
     asked.into_iter().chain(pinned.map(|pin| (WorkspaceKind::of(&pin.kind), pin.name.as_str())))
 }
 
-/// Wakes the runs that are not done with and meet this, spread over a time that grows with their number: what was waited for
-/// by thousands must not be asked for by thousands at once.
+/// Wakes the runs that are not done with and meet this, each in its turn.
 fn wake(stores: &[Store<RunObject>], wakes: &mpsc::Sender<Place>, meets: impl Fn(&RunObject) -> bool) {
-    let mut waiting: Vec<(u64, Place)> = Vec::new();
-    for store in stores {
-        let met = store.state().into_iter().filter(|object| !is_done_with(object) && meets(object));
-        waiting.extend(met.map(|object| (turn(&object), place_of(&object))));
-    }
-    if waiting.is_empty() {
-        return;
-    }
-    waiting.sort_unstable();
-    let pause = spread(waiting.len());
-    let wakes = wakes.clone();
-    tokio::spawn(async move {
-        let begun = tokio::time::Instant::now();
-        for (turn, place) in waiting {
-            tokio::time::sleep_until(begun + at(turn, pause)).await;
-            // A controller that has ended takes the process with it.
-            if wakes.send(place).await.is_err() {
-                return;
-            }
+    let met = stores.iter().flat_map(Store::state).filter(|object| !is_done_with(object) && meets(object));
+    for turns in turns(met) {
+        if turns.is_empty() {
+            continue;
         }
-    });
+        let wakes = wakes.clone();
+        tokio::spawn(async move {
+            let begun = tokio::time::Instant::now();
+            for (after, place) in turns {
+                tokio::time::sleep_until(begun + after).await;
+                // A controller that has ended takes the process with it.
+                if wakes.send(place).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
 }
 
-/// Over how long a time so many runs are woken.
-fn spread(count: usize) -> Duration {
-    let count = u32::try_from(count).unwrap_or(u32::MAX);
-    WAKES_A_SECOND.saturating_mul(count.saturating_sub(1)).min(LONGEST_SPREAD)
+/// After how long each is woken, spread over a time that grows with their number: what was waited for by thousands must not be
+/// asked for by thousands at once. Those that wait to start something do not hold up those whose run is under way.
+fn turns(objects: impl Iterator<Item = Arc<RunObject>>) -> [Vec<(Duration, Place)>; 2] {
+    let (live, others): (Vec<_>, Vec<_>) = objects.partition(|object| is_live(object));
+    [(TO_FOLLOW, live), (TO_START, others)].map(|(pause, objects)| {
+        let spread = pause.spread(objects.len());
+        let turn = |object: &Arc<RunObject>| (at(turn(object), spread), place_of(object));
+        let mut turns: Vec<_> = objects.iter().map(turn).collect();
+        turns.sort_unstable();
+        turns
+    })
+}
+
+/// Whether a run of it is under way.
+fn is_live(object: &RunObject) -> bool {
+    object.status.as_ref().is_some_and(|status| Phase::of(status).run().is_some())
+}
+
+/// How far apart wakes are.
+#[derive(Clone, Copy)]
+struct Pause {
+    /// On average.
+    each: Duration,
+    /// All of them together, however many they are.
+    longest: Duration,
+}
+
+impl Pause {
+    /// Over how long a time so many are woken.
+    fn spread(self, count: usize) -> Duration {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.each.saturating_mul(count.saturating_sub(1)).min(self.longest)
+    }
 }
 
 /// An object's own place in the order: the same whenever it is woken.
@@ -220,13 +246,28 @@ mod tests {
 
     #[test]
     fn the_more_there_are_the_longer_it_takes_and_never_longer_than_a_minute() {
-        assert_eq!(spread(1), Duration::ZERO);
-        assert_eq!(spread(51), Duration::from_secs(1));
-        assert_eq!(spread(1_000_000), LONGEST_SPREAD);
-        assert!(
-            at(u64::MAX, LONGEST_SPREAD) <= LONGEST_SPREAD
-                && at(u64::MAX / 2, LONGEST_SPREAD) > Duration::from_secs(29)
-        );
-        assert_eq!(at(0, LONGEST_SPREAD), Duration::ZERO);
+        assert_eq!(TO_START.spread(1), Duration::ZERO);
+        assert_eq!(TO_START.spread(51), Duration::from_secs(1));
+        assert_eq!(TO_START.spread(1_000_000), Duration::from_mins(1));
+        let minute = Duration::from_mins(1);
+        assert!(at(u64::MAX, minute) <= minute && at(u64::MAX / 2, minute) > Duration::from_secs(29));
+        assert_eq!(at(0, minute), Duration::ZERO);
+    }
+
+    #[test]
+    fn runs_under_way_are_woken_within_seconds_whatever_waits_to_be_started() {
+        let live = json!({"runId": "7", "lifeCycleState": "RUNNING"});
+        let object = |number: usize| {
+            let status = if number.is_multiple_of(2) { live.clone() } else { json!({}) };
+            let text = run("a", &format!("run-{number}"), json!({"name": "prod"}), status);
+            Arc::new(serde_json::from_value(text).unwrap())
+        };
+        let [to_follow, to_start] = turns((0..4000).map(object));
+        assert_eq!((to_follow.len(), to_start.len()), (2000, 2000));
+        let within = |turns: &[(Duration, Place)], time| turns.iter().filter(|(after, _)| *after <= time).count();
+        assert_eq!(within(&to_follow, Duration::from_secs(2)), 2000);
+        assert!(within(&to_follow, Duration::from_millis(100)) < 200, "spread");
+        assert!(within(&to_start, Duration::from_secs(10)) < 800, "what is to be started takes its time");
+        assert!(to_follow.is_sorted() && to_start.is_sorted());
     }
 }
