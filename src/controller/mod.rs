@@ -27,6 +27,7 @@ mod process;
 mod readiness;
 mod reconcile;
 mod record;
+mod recorded;
 mod remote;
 mod requests;
 mod rounds;

@@ -18,7 +18,7 @@ use crate::databricks::ids::{RepairId, RunId};
 use crate::databricks::model::RunOutput;
 use crate::lifecycle::step::{FoundRun, FreshRun, JobMatch, RunTarget};
 use crate::lifecycle::{Announcement, IdempotencyToken, Now, Reading, WorkspaceView};
-use crate::poller::Snapshot;
+use crate::poller::{Recorded, Snapshot};
 
 /// Namespace and name of a run's object: the key of everything that is remembered of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -168,8 +168,8 @@ pub trait Remote: Send + Sync + 'static {
         since: i64,
     ) -> impl Future<Output = Result<Vec<FoundRun>, DatabricksError>> + Send;
 
-    /// Has a run followed by the poller, or goes on doing so.
-    fn follow(&self, place: &Place, pin: &WorkspacePin, run: RunId, pace: Pace);
+    /// Has a run followed by the poller, or goes on doing so. Without anything on record it is read at once.
+    fn follow(&self, place: &Place, pin: &WorkspacePin, run: RunId, pace: Pace, recorded: Option<Recorded>);
 
     /// Has no run of this object followed.
     fn forget(&self, place: &Place);

@@ -15,6 +15,7 @@ use super::observe::{Looked, is_done_with};
 use super::perform::perform;
 use super::ports::{Clock, Objects, Pace, Place, Remote, StoreError, Stored};
 use super::record::{metadata_patch, status_patch};
+use super::recorded::recorded;
 use crate::api::conditions::Reason;
 use crate::api::run::{RunObject, START_ANNOTATION};
 use crate::leader::Lead;
@@ -403,7 +404,10 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
         }
         let looked = Looked::at(object);
         match (Phase::of(looked.status()).run(), &looked.status().workspace) {
-            (Some(run), Some(pin)) => self.remote.follow(place, pin, run, pace(&looked)),
+            (Some(run), Some(pin)) => {
+                let recorded = recorded(&looked, self.clock.now());
+                self.remote.follow(place, pin, run, pace(&looked), recorded);
+            }
             _ => self.remote.forget(place),
         }
     }

@@ -22,7 +22,7 @@ use crate::databricks::{self, ListRuns, LiveRuns};
 use crate::lifecycle::step::{FoundRun, FreshRun, JobMatch, RunTarget};
 use crate::lifecycle::verdict::{Look, look};
 use crate::lifecycle::{IdempotencyToken, Reading, WorkspaceView};
-use crate::poller::{Page, Part, Poller, Read, Row, Runs, Schedule};
+use crate::poller::{Page, Part, Poller, Read, Recorded, Row, Runs, Schedule};
 
 /// Pages of `runs/list` that are looked through for a run in doubt: 500 runs.
 const LOOK_UP_PAGES: usize = 20;
@@ -86,7 +86,12 @@ impl Runs for Followed {
         let Part { start_time_from, start_time_to, page_token } = part.clone();
         let query = LiveRuns { start_time_from, start_time_to, page_token };
         let answer = within(&self.gate, self.client.live_runs(self.version, &query)).await?;
-        let rows = answer.runs.iter().map(|run| Row { run: run.run_id, start_time: run.start_time, looks: run.digest });
+        let rows = answer.runs.iter().map(|run| Row {
+            run: run.run_id,
+            start_time: run.start_time,
+            looks: run.digest,
+            whereabouts: run.whereabouts,
+        });
         Ok(Page { rows: rows.collect(), next_page_token: answer.next_page_token })
     }
 }
@@ -176,7 +181,7 @@ impl Remote for Arc<Connections> {
         Ok(found.runs.iter().map(|run| FoundRun { run: run.run_id, ended: has_ended(run) }).collect())
     }
 
-    fn follow(&self, place: &Place, pin: &WorkspacePin, run: RunId, rhythm: Pace) {
+    fn follow(&self, place: &Place, pin: &WorkspacePin, run: RunId, rhythm: Pace, recorded: Option<Recorded>) {
         let (Some(key), Ok(version)) = (WorkspaceKey::of_pin(&place.namespace, pin), version(pin)) else { return };
         let schedule = Schedule {
             initial: Duration::from_secs(rhythm.initial_seconds.into()),
@@ -185,7 +190,7 @@ impl Remote for Arc<Connections> {
         self.with_line(&key, pin, |line| {
             let mut versions = line.versions.lock().unwrap_or_else(PoisonError::into_inner);
             versions.insert(run, version);
-            line.poller.watch(place.clone(), run, schedule);
+            line.poller.watch(place.clone(), run, schedule, recorded);
             let before = self.followed().insert(place.clone(), (key.clone(), run));
             if let Some((_, other)) = before.filter(|(_, before)| *before != run) {
                 versions.remove(&other);

@@ -38,8 +38,10 @@ mod retry_after;
 pub mod settings;
 mod tokens;
 mod transport;
+mod whereabouts;
 
 pub use calls::{
     Answered, Checked, FoundRuns, JobMatch, ListRuns, LiveRun, LiveRuns, LiveRunsPage, Principal, RUNS_PER_PAGE,
     Submitted,
 };
+pub use whereabouts::{TaskWhereabouts, Whereabouts};

@@ -12,11 +12,11 @@ use super::agenda::Agenda;
 use super::entry::{Entry, FIRST_REPEAT, LAST_REPEAT, Poke, Wake};
 use super::schedule::jittered;
 use super::sweep::Sweeping;
-use super::{Key, Now, Read, Schedule, Snapshot};
+use super::{Key, Now, Read, Recorded, Schedule, Snapshot};
 use crate::databricks::error::Error;
 use crate::databricks::ids::RunId;
 
-pub use sweeping::{AskPage, Swept};
+pub use sweeping::{AskPage, READ_AFTER, Swept};
 
 mod sweeping;
 
@@ -27,6 +27,9 @@ const SPREAD_PER_RUN: Duration = Duration::from_millis(2);
 /// So many keys may wait for a time that the rate limit has named before others are kept from asking it. The rate limit
 /// serves in the order of asking; who is not asking yet can still be overtaken here, by a poke for example.
 const MAX_HELD: usize = 8;
+
+/// While pages are to show many runs that nobody has looked at yet, so many: a page shows twenty-five, a get one.
+const MAX_HELD_BESIDE_FIRST_LOOKS: usize = 2;
 
 /// The rate limit is not asked again sooner than this, whatever it answered.
 const SHORTEST_HOLD: Duration = Duration::from_millis(20);
@@ -111,7 +114,7 @@ pub struct Book<K> {
     in_flight: HashSet<K>,
     max_in_flight: usize,
     sweeps: sweeping::Sweeps<K>,
-    /// How many entries had no answer yet.
+    /// How many entries have not been looked at yet.
     unread: u32,
     last_id: u64,
     last_version: u64,
@@ -139,12 +142,22 @@ impl<K: Key> Book<K> {
 
     /// Watches `run` for `key`. Saying so again changes nothing but the schedule; another run replaces the old one and
     /// all that was known of it.
-    pub fn watch(&mut self, key: K, run: RunId, schedule: Schedule, now: Now) {
+    ///
+    /// Of a run that is on record a row of the list that shows it there is enough for [`READ_AFTER`]; without a record,
+    /// also when it is said again without one, it is read at once.
+    pub fn watch(&mut self, key: K, run: RunId, schedule: Schedule, recorded: Option<Recorded>, now: Now) {
         if let Some(entry) = self.entries.get_mut(&key) {
             if entry.snapshot.run_id == run {
+                let reading_is_wanted = recorded.is_none() && entry.recorded.is_some();
+                if reading_is_wanted {
+                    entry.distrust();
+                }
                 if entry.schedule != schedule {
                     entry.schedule = schedule;
                     self.advance(&key, now.monotonic + schedule.longest());
+                }
+                if reading_is_wanted {
+                    self.advance(&key, now.monotonic);
                 }
                 return;
             }
@@ -153,7 +166,9 @@ impl<K: Key> Book<K> {
         self.unread += 1;
         self.last_id += 1;
         let spread = SPREAD_PER_RUN.saturating_mul(self.unread - 1).min(schedule.first());
-        let due = now.monotonic + spread.mul_f64(self.random.random());
+        let recorded = recorded.filter(|_| self.sweeps.may_look(now.monotonic));
+        let due =
+            now.monotonic + if recorded.is_some() { schedule.longest() } else { spread.mul_f64(self.random.random()) };
         let entry = Entry {
             id: self.last_id,
             schedule,
@@ -167,6 +182,9 @@ impl<K: Key> Book<K> {
             looks: None,
             swept: 0,
             unlisted: false,
+            recorded,
+            vouched: None,
+            looked_at: false,
             snapshot: Arc::new(Snapshot::blank(run)),
         };
         if !self.in_flight.contains(&key) {
@@ -179,7 +197,7 @@ impl<K: Key> Book<K> {
     /// Forgets `key`. The answer to a get that is still out is ignored.
     pub fn unwatch(&mut self, key: &K) {
         let Some(entry) = self.entries.remove(key) else { return };
-        self.unread -= u32::from(entry.is_unread());
+        self.unread -= u32::from(!entry.looked_at);
         self.sweeps.unwatch(entry.snapshot.run_id, key);
         self.gets.remove((entry.due, entry.id));
         self.held.remove((entry.due, entry.id));
@@ -223,7 +241,7 @@ impl<K: Key> Book<K> {
         }
         let key = match self.held.take(now.monotonic) {
             Some(key) => key,
-            None if self.held.len() < MAX_HELD => self.gets.take(now.monotonic)?,
+            None if self.held.len() < self.max_held() => self.gets.take(now.monotonic)?,
             None => return None,
         };
         let entry = self.entries.get_mut(&key)?;
@@ -243,8 +261,13 @@ impl<K: Key> Book<K> {
         if self.in_flight.len() >= self.max_in_flight {
             return None;
         }
-        let others = if self.held.len() < MAX_HELD { self.gets.next() } else { None };
+        let others = if self.held.len() < self.max_held() { self.gets.next() } else { None };
         self.held.next().into_iter().chain(others).min()
+    }
+
+    /// How many may wait for the rate limit at once.
+    fn max_held(&self) -> usize {
+        if self.sweeps.looks_first() { MAX_HELD_BESIDE_FIRST_LOOKS } else { MAX_HELD }
     }
 
     /// Takes in what came of a get.
@@ -262,7 +285,6 @@ impl<K: Key> Book<K> {
             return Learned::Unwatched;
         }
 
-        let unread = entry.is_unread();
         let poked_meanwhile = entry.poke == Poke::Waiting;
         let learned = match answer {
             Answer::NotNow(wait) => Learned::Held { wait: wait.max(SHORTEST_HOLD) },
@@ -285,8 +307,8 @@ impl<K: Key> Book<K> {
             now.monotonic + jittered(wait, &mut self.random).max(retry_after)
         };
         let answered = matches!(learned, Learned::News { .. } | Learned::Same | Learned::Absent);
-        if answered {
-            self.unread -= u32::from(unread);
+        if answered && !std::mem::replace(&mut entry.looked_at, true) {
+            self.unread -= 1;
         }
         if entry.settle_poke(answered, at) || matches!(learned, Learned::News { .. } | Learned::Absent) {
             self.raise(&key, now);
@@ -315,7 +337,7 @@ impl<K: Key> Book<K> {
     /// Whether `key`'s run is this one and has been looked at.
     #[must_use]
     pub fn has_looked_at(&self, key: &K, run: RunId) -> bool {
-        self.entries.get(key).is_some_and(|entry| entry.snapshot.run_id == run && !entry.is_unread())
+        self.entries.get(key).is_some_and(|entry| entry.snapshot.run_id == run && entry.looked_at)
     }
 
     /// How many gets are due since this time or longer, and have not been sent.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::snapshot::{Absent, Failing, Seen, is_news, life_cycle};
-use super::{Learned, Now, Read, Schedule, Snapshot};
+use super::{Learned, Now, Read, Recorded, Schedule, Snapshot};
+use crate::databricks::Whereabouts;
 
 /// When the rate limit is the bottleneck, runs are asked about in the order in which they fell due. A poke goes as if
 /// it had been due for so long: ahead of routine, but never starving it.
@@ -50,6 +51,12 @@ pub(super) struct Entry {
     pub(super) swept: u64,
     /// Whether it was missing in the list since its life-cycle state has last changed.
     pub(super) unlisted: bool,
+    /// What was on record of it, until a reading takes its place or is asked for.
+    pub(super) recorded: Option<Recorded>,
+    /// When the page was asked for that first showed it where it was on record, if no page has shown it elsewhere since.
+    pub(super) vouched: Option<Duration>,
+    /// Whether it was looked at: by a reading, or by such a page.
+    pub(super) looked_at: bool,
     pub(super) snapshot: Arc<Snapshot>,
 }
 
@@ -84,8 +91,27 @@ impl Entry {
         self.snapshot.seen.as_ref().map(|seen| seen.at.monotonic)
     }
 
+    /// When it was last told of: by a get that was sent then, or by a page that vouched for what is on record.
+    pub(super) fn told_at(&self) -> Option<Duration> {
+        self.read_at().or(self.vouched)
+    }
+
+    /// Whether a page is to show that it is where it was on record.
+    pub(super) fn waits_for_list(&self) -> bool {
+        self.recorded.is_some() && self.vouched.is_none()
+    }
+
+    /// What is on record counts no more: only a reading tells.
+    pub(super) fn distrust(&mut self) {
+        self.recorded = None;
+        self.vouched = None;
+    }
+
     /// When it started, in epoch milliseconds, if it is live as far as anybody knows.
     pub(super) fn start_time(&self) -> Option<i64> {
+        if let Some(recorded) = &self.recorded {
+            return Some(recorded.start_time);
+        }
         let seen = self.snapshot.seen.as_ref().filter(|_| self.snapshot.absent.is_none())?;
         (seen.run.start_time > 0 && seen.run.end_time == 0).then_some(seen.run.start_time)
     }
@@ -121,9 +147,11 @@ impl Entry {
 
     pub(super) fn see(&mut self, read: Read, asked: Now, now: Now) -> Learned {
         let Read { run, server_time } = read;
+        let vouched = self.recorded.take().filter(|_| self.vouched.take().is_some());
+        let is_where_it_was = vouched.is_some_and(|it| Whereabouts::of_run(&run) == Some(it.whereabouts));
         let snapshot = Arc::make_mut(&mut self.snapshot);
         snapshot.failing = None;
-        if snapshot.life_cycle() != Some(life_cycle(&run)) {
+        if !is_where_it_was && snapshot.life_cycle() != Some(life_cycle(&run)) {
             self.wait = None;
             self.unlisted = false;
         }
@@ -132,7 +160,8 @@ impl Entry {
         let learned = if is_same {
             Learned::Same
         } else {
-            let ended = old.is_some_and(|old| old.end_time == 0) && run.end_time > 0;
+            let was_live = vouched.is_some() || old.is_some_and(|old| old.end_time == 0);
+            let ended = was_live && run.end_time > 0;
             Learned::News { end_lag: ended.then(|| since_epoch_millis(run.end_time, server_time.unwrap_or(now.wall))) }
         };
         snapshot.seen = Some(Seen { run: Arc::new(run), at: asked, server_time });
@@ -140,6 +169,7 @@ impl Entry {
     }
 
     pub(super) fn miss(&mut self, asked: Now) -> Learned {
+        self.distrust();
         let snapshot = Arc::make_mut(&mut self.snapshot);
         snapshot.failing = None;
         if let Some(absent) = &mut snapshot.absent {

@@ -21,12 +21,12 @@ mod task;
 use std::future::Future;
 use std::time::SystemTime;
 
-pub use book::{Answer, Ask, AskPage, Book, Learned, Swept};
+pub use book::{Answer, Ask, AskPage, Book, Learned, READ_AFTER, Swept};
 pub use clock::{Clock, Now, SystemClock};
 pub use health::Health;
 pub use schedule::Schedule;
 pub use snapshot::{Absent, Failing, Seen, Snapshot};
-pub use sweep::{Page, PageAnswer, Part, Row, Sweeping};
+pub use sweep::{Page, PageAnswer, Part, Recorded, Row, Sweeping};
 pub use task::{Poller, Settings};
 
 use crate::databricks::error::Error;

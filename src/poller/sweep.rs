@@ -6,9 +6,9 @@
 
 use std::time::Duration;
 
-use crate::databricks::RUNS_PER_PAGE;
 use crate::databricks::error::Error;
 use crate::databricks::ids::RunId;
+use crate::databricks::{RUNS_PER_PAGE, Whereabouts};
 
 /// Rows of a page.
 pub(super) const ROWS: usize = RUNS_PER_PAGE as usize;
@@ -56,6 +56,17 @@ pub struct Row {
     pub start_time: i64,
     /// A digest of how it and its tasks stand: another one is a change.
     pub looks: u64,
+    /// Where it and its tasks are, if it surely goes on.
+    pub whereabouts: Option<Whereabouts>,
+}
+
+/// What is on record of a live run from before it was watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recorded {
+    /// When it started, in epoch milliseconds; up to a second early.
+    pub start_time: i64,
+    /// Where it and its tasks were.
+    pub whereabouts: Whereabouts,
 }
 
 /// What came of asking for a page.

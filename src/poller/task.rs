@@ -12,8 +12,8 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use super::health::Watchdog;
 use super::{
-    Answer, Ask, AskPage, Book, Clock, Health, Key, Learned, Page, PageAnswer, Read, Runs, Schedule, Snapshot,
-    Sweeping, Swept, SystemClock,
+    Answer, Ask, AskPage, Book, Clock, Health, Key, Learned, Page, PageAnswer, Read, Recorded, Runs, Schedule,
+    Snapshot, Sweeping, Swept, SystemClock,
 };
 use crate::databricks::error::Error;
 use crate::databricks::ids::RunId;
@@ -83,9 +83,10 @@ impl<K: Key, C: Clock + Clone> Poller<K, C> {
     }
 
     /// Watches `run` for `key`. Saying so again changes nothing but the schedule; another run replaces the old one.
-    pub fn watch(&self, key: K, run: RunId, schedule: Schedule) {
+    /// What is on record of it says how urgent a reading is: see [`Book::watch`].
+    pub fn watch(&self, key: K, run: RunId, schedule: Schedule, recorded: Option<Recorded>) {
         let now = self.clock.now();
-        self.shared.book().watch(key, run, schedule, now);
+        self.shared.book().watch(key, run, schedule, recorded, now);
         self.shared.changed.notify_one();
     }
 

@@ -15,7 +15,7 @@ use databricks_run_operator::databricks::model::RunOutput;
 use databricks_run_operator::lifecycle::observed::same_workspace;
 use databricks_run_operator::lifecycle::step::{FoundRun, FreshRun, JobMatch, RunTarget};
 use databricks_run_operator::lifecycle::{Announcement, IdempotencyToken, Now, Reading, WorkspaceView};
-use databricks_run_operator::poller::{Answer, Ask, AskPage, PageAnswer, Read, Schedule, Swept};
+use databricks_run_operator::poller::{Answer, Ask, AskPage, PageAnswer, Read, Recorded, Schedule, Swept};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
@@ -326,7 +326,7 @@ impl Remote for Port {
         self.databricks("find runs", CALL_DEADLINE, host, |_, _| (), effect).await
     }
 
-    fn follow(&self, place: &Place, pin: &WorkspacePin, run: RunId, rhythm: Pace) {
+    fn follow(&self, place: &Place, pin: &WorkspacePin, run: RunId, rhythm: Pace, recorded: Option<Recorded>) {
         let mut world = self.world.lock();
         let (now, id) = (world.now, self.process);
         let clock = world.processes[id].clocks.read_for_poller(now);
@@ -336,7 +336,7 @@ impl Remote for Port {
             initial: Duration::from_secs(rhythm.initial_seconds.into()),
             max: Duration::from_secs(rhythm.max_seconds.into()),
         };
-        line.book.watch(place.clone(), run, schedule, clock);
+        line.book.watch(place.clone(), run, schedule, recorded, clock);
         let line = line.id;
         lines.followed.insert(place.clone(), (pin.name.clone(), run));
         lines::arm(&mut world, id, line);

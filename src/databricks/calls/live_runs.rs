@@ -14,6 +14,7 @@ use crate::databricks::limiter::Lane;
 use crate::databricks::model::{RunState, RunStatus};
 use crate::databricks::observer::Operation;
 use crate::databricks::settings::JobsApiVersion;
+use crate::databricks::whereabouts::Whereabouts;
 
 /// Which live runs (QUEUED, PENDING, RUNNING and TERMINATING; not BLOCKED or `WAITING_FOR_RETRY` ones).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -44,6 +45,8 @@ pub struct LiveRun {
     pub start_time: i64,
     /// A digest of its state and its tasks'. The same state has the same digest within a process.
     pub digest: u64,
+    /// Where it and its tasks are, if it surely goes on.
+    pub whereabouts: Option<Whereabouts>,
 }
 
 #[derive(Deserialize)]
@@ -92,7 +95,10 @@ impl From<Row> for LiveRun {
         // Without random keys, so that tests repeat; what is compared comes from the same workspace.
         let mut digest = DefaultHasher::new();
         looks.hash(&mut digest);
-        Self { run_id, start_time: looks.start_time, digest: digest.finish() }
+        let tasks = looks.tasks.iter();
+        let tasks = tasks.map(|task| (task.run_id, task.attempt_number, task.state.as_ref(), task.status.as_ref()));
+        let whereabouts = Whereabouts::described(looks.end_time, looks.state.as_ref(), looks.status.as_ref(), tasks);
+        Self { run_id, start_time: looks.start_time, digest: digest.finish(), whereabouts }
     }
 }
 

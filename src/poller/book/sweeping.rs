@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::{Book, SHORTEST_HOLD};
+use super::{Book, SHORTEST_HOLD, SPREAD_PER_RUN};
 use crate::databricks::ids::RunId;
 use crate::poller::entry::{Entry, Looks, Poke};
 use crate::poller::schedule::jittered;
@@ -14,10 +14,18 @@ use crate::poller::{Key, Now};
 
 /// However often a run was seen in the list, it is read again after this time at most: a list that never told the truth about
 /// it must not hide its end for longer.
-const READ_AFTER: Duration = Duration::from_mins(15);
+pub const READ_AFTER: Duration = Duration::from_mins(15);
 /// Some are read sooner, by up to this part of it, so that runs that were read together do not come back together and hold
 /// up those that have changed.
 const READ_SOONER: f64 = 0.25;
+
+/// The same for those that a page has vouched for and nobody has read: all of them since the same moment, after a restart.
+const FIRST_READ_SOONER: f64 = 0.875;
+
+/// Runs that are on record come in one after the other. The sweep that looks at them begins when there was none for so long...
+const SETTLED: Duration = Duration::from_millis(500);
+/// ...or when the first of them has waited for so long.
+const LONGEST_SETTLING: Duration = Duration::from_secs(3);
 
 /// How long it is believed that other people's runs are as many as they were.
 const CROWD_IS_BELIEVED: Duration = Duration::from_mins(5);
@@ -73,6 +81,10 @@ pub(super) struct Sweeps<K> {
     /// When that was.
     counted: Duration,
     failures: u32,
+    /// When the first of those was watched that wait for the next sweep.
+    settling: Option<Duration>,
+    /// Whether the one under way has shown runs that wait for it.
+    looks_first: bool,
 }
 
 impl<K: Key> Sweeps<K> {
@@ -87,12 +99,34 @@ impl<K: Key> Sweeps<K> {
             ours: 0,
             counted: Duration::ZERO,
             failures: 0,
+            settling: None,
+            looks_first: false,
         }
     }
 
     /// `key` watches this run.
     pub(super) fn watch(&mut self, run: RunId, key: &K) {
         self.by_run.insert(run, key.clone());
+    }
+
+    /// Whether somebody who is on record may wait for the list. If so a sweep begins soon, unless one is under way: that one
+    /// may show him, and if it does not, the next one does.
+    pub(super) fn may_look(&mut self, now: Duration) -> bool {
+        let may = self.sweeping != Sweeping::Never && self.failures == 0;
+        if may && self.sweep.is_none() {
+            self.settle(now);
+        }
+        may
+    }
+
+    /// Whether the sweep under way shows runs that wait for it.
+    pub(super) fn looks_first(&self) -> bool {
+        self.looks_first
+    }
+
+    fn settle(&mut self, now: Duration) {
+        let first = *self.settling.get_or_insert(now);
+        self.next = (now + SETTLED).min(first + LONGEST_SETTLING);
     }
 
     /// `key` watches this run no more.
@@ -122,11 +156,14 @@ impl<K: Key> Sweeps<K> {
         self.counted = now;
         self.failures = 0;
         let period = self.sweeping.period(sweep.pages);
-        self.next = now.max(sweep.began + period);
+        // What a first look has found is read before the next one takes the rate.
+        let since = if std::mem::take(&mut self.looks_first) { now } else { sweep.began };
+        self.next = now.max(since + period);
     }
 
     fn fail(&mut self, retry_after: Option<Duration>, now: Duration) {
         self.sweep = None;
+        self.looks_first = false;
         let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(8)).min(LAST_PAUSE);
         self.failures += 1;
         self.next = now + pause.max(retry_after.unwrap_or_default());
@@ -134,9 +171,18 @@ impl<K: Key> Sweeps<K> {
 }
 
 /// After how long an entry is read again although its rows look the same: evenly spread by its number.
-fn read_after(id: u64) -> Duration {
-    let share = u32::try_from(id % 64).unwrap_or(0);
-    READ_AFTER.mul_f64(1.0 - READ_SOONER * f64::from(share) / 64.0)
+fn read_after(id: u64, sooner: f64) -> Duration {
+    const STEPS: u32 = 1024;
+    let share = u32::try_from(id % u64::from(STEPS)).unwrap_or(0);
+    READ_AFTER.mul_f64(1.0 - sooner * f64::from(share) / f64::from(STEPS))
+}
+
+impl Entry {
+    /// The time after it was last told of in which it is read whatever its rows look like.
+    fn read_after(&self) -> Duration {
+        let sooner = if self.read_at().is_some() { READ_SOONER } else { FIRST_READ_SOONER };
+        read_after(self.id, sooner).max(self.schedule.longest())
+    }
 }
 
 impl<K: Key> Book<K> {
@@ -173,6 +219,7 @@ impl<K: Key> Book<K> {
             }
             PageAnswer::Failed { retry_after } => {
                 self.sweeps.fail(retry_after, now.monotonic);
+                self.read_who_waits_for_list(now.monotonic);
                 Swept::Failed
             }
             PageAnswer::Page(page) => self.page(cursor, &page, asked, now),
@@ -197,17 +244,39 @@ impl<K: Key> Book<K> {
         }
         if is_over {
             self.sweeps.end(now.monotonic);
+            // Whoever was watched after it had begun.
+            if self.entries.values().any(Entry::waits_for_list) {
+                self.sweeps.settle(now.monotonic);
+            }
         } else if is_dear {
             // One page more than it may have: not to be tried again while that is believed.
             let more = (most_pages + 1).saturating_mul(ROWS).saturating_sub(self.sweeps.ours);
             self.sweeps.foreign = self.sweeps.foreign.max(more);
             self.sweeps.end(now.monotonic);
+            self.read_who_waits_for_list(now.monotonic);
         }
         Swept::Page { same, changed, missing }
     }
 
+    /// No page will show them: they are read one by one.
+    fn read_who_waits_for_list(&mut self, now: Duration) {
+        let waiting = self.entries.iter_mut().filter(|(_, entry)| entry.waits_for_list());
+        let mut waiting: Vec<(u64, Duration, K)> = waiting
+            .map(|(key, entry)| {
+                entry.distrust();
+                (entry.id, entry.schedule.first(), key.clone())
+            })
+            .collect();
+        // In an order that is the same in every repetition of a test.
+        waiting.sort_by_key(|(id, ..)| *id);
+        for (before, (_, longest, key)) in (0..).zip(waiting) {
+            self.advance(&key, now + SPREAD_PER_RUN.saturating_mul(before).min(longest));
+        }
+    }
+
     /// Begins a sweep if that is cheaper than gets.
     fn sweep(&mut self, now: Duration) {
+        self.sweeps.settling = None;
         let sweeps = &self.sweeps;
         let period = sweeps.sweeping.period(sweeps.pages_for(self.entries.len(), now));
         let mut gets = Gets { runs: 0, per_second: 0.0 };
@@ -219,6 +288,7 @@ impl<K: Key> Book<K> {
         let most_pages = most_pages.filter(|most| sweeps.pages_for(gets.runs, now) <= *most);
         let Some(most_pages) = most_pages else {
             self.sweeps.next = now + sweeps.sweeping.period(0);
+            self.read_who_waits_for_list(now);
             return;
         };
         let swept = self.entries.iter().filter(|(_, entry)| entry.is_swept(period));
@@ -226,7 +296,9 @@ impl<K: Key> Book<K> {
             swept.filter_map(|(key, entry)| Some((entry.start_time()?, entry.id, key.clone()))).collect();
         // In an order that is the same in every repetition of a test.
         runs.sort_by_key(|(start, id, _)| (Reverse(*start), *id));
-        let runs = runs.into_iter().map(|(start, _, key)| (start, key)).collect();
+        // In whole seconds, as what is on record is: whoever started in the second of a cut is on the same side of it.
+        let second = |start: i64| start - start.rem_euclid(1000);
+        let runs = runs.into_iter().map(|(start, _, key)| (second(start), key)).collect();
         self.sweeps.number += 1;
         (self.sweeps.foreign, self.sweeps.ours) = (0, 0);
         self.sweeps.sweep = Some(Sweep::begin(runs, most_pages, now));
@@ -243,6 +315,12 @@ impl<K: Key> Book<K> {
         let Some(looks) = before else {
             let is_first = entry.looks.is_none();
             entry.looks = Some(Looks { digest: row.looks, since: asked.monotonic });
+            if is_first && entry.waits_for_list() {
+                return Some(self.first_look(&key, row, asked, now));
+            }
+            if !is_first {
+                entry.distrust();
+            }
             // What the first row is to be compared with is not known: the schedule's next get tells.
             if !is_first {
                 self.advance(&key, now.monotonic);
@@ -250,17 +328,43 @@ impl<K: Key> Book<K> {
             return Some(!is_first);
         };
         // A get that was sent after it began to look like this has told all of it. Otherwise one is due.
-        if let Some(read_at) = entry.read_at().filter(|read_at| *read_at >= looks.since)
+        if let Some(told_at) = entry.told_at().filter(|told_at| *told_at >= looks.since)
             && !(is_out || entry.held)
             && entry.poke == Poke::None
         {
             let wait = entry.schedule.following(entry.wait);
             entry.wait = Some(wait);
-            let latest = read_at + read_after(entry.id).max(entry.schedule.longest());
+            let latest = told_at + entry.read_after();
             let due = (asked.monotonic + jittered(wait, &mut self.random)).max(entry.due).min(latest);
             self.reschedule(&key, due);
         }
         Some(false)
+    }
+
+    /// The first row of a run that is on record; whether it is elsewhere. It does not become a reading: nothing is decided by
+    /// it, but that the object says what Databricks says and a reading is not urgent.
+    fn first_look(&mut self, key: &K, row: &Row, asked: Now, now: Now) -> bool {
+        let (is_out, watched) = (self.in_flight.contains(key), self.entries.len());
+        self.sweeps.looks_first = true;
+        let Some(entry) = self.entries.get_mut(key) else { return false };
+        let is_there = entry.recorded.is_some_and(|recorded| row.whereabouts == Some(recorded.whereabouts));
+        if !is_there {
+            entry.distrust();
+            self.advance(key, now.monotonic);
+            return true;
+        }
+        entry.vouched = Some(asked.monotonic);
+        if !std::mem::replace(&mut entry.looked_at, true) {
+            self.unread -= 1;
+        }
+        if !is_out && !entry.held && entry.poke == Poke::None {
+            let pages = self.sweeps.pages_for(watched, now.monotonic);
+            let is_swept = entry.is_swept(self.sweeps.sweeping.period(pages));
+            // Where the list does not come often enough, its own schedule is for it.
+            let wait = if is_swept { entry.read_after() } else { jittered(entry.schedule.first(), &mut self.random) };
+            self.reschedule(key, asked.monotonic + wait);
+        }
+        false
     }
 
     /// A run that a sweep has passed; whether it was missing. It may have ended, or wait in a state that the list leaves
@@ -275,6 +379,7 @@ impl<K: Key> Book<K> {
         }
         entry.unlisted = true;
         entry.looks = None;
+        entry.distrust();
         self.advance(key, now.monotonic);
         true
     }

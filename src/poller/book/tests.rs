@@ -1,9 +1,11 @@
 //! What the poller promises, one fact a test. [`crowd`] is about many runs at once, [`sweeps`] about what
-//! they cost then, [`properties`] about any order of events.
+//! they cost then, [`restart`] about those that are on record, [`properties`] about any order of events.
 
 mod crowd;
 mod properties;
+mod restart;
 mod sweeps;
+mod town;
 
 use std::collections::VecDeque;
 use std::time::UNIX_EPOCH;
@@ -59,7 +61,7 @@ impl Desk {
     }
 
     fn watch(&mut self, key: &'static str, run: i64) {
-        self.book.watch(key, RunId(run), Schedule::default(), at(self.time));
+        self.book.watch(key, RunId(run), Schedule::default(), None, at(self.time));
     }
 
     fn poke(&mut self) {
@@ -368,7 +370,7 @@ fn a_shorter_schedule_pulls_the_next_get_in() {
         desk.next(running(1));
     }
     let schedule = Schedule { initial: SECOND, max: 2 * SECOND };
-    desk.book.watch("a", RunId(1), schedule, at(desk.time));
+    desk.book.watch("a", RunId(1), schedule, None, at(desk.time));
     assert!(desk.book.next_due().unwrap() <= desk.time + 2 * SECOND);
 }
 

@@ -101,7 +101,7 @@ impl Bench {
     }
 
     fn watch(&self, key: i64) {
-        self.poller.watch(key, RunId(key), Schedule::default());
+        self.poller.watch(key, RunId(key), Schedule::default(), None);
     }
 
     fn answer(&self, gets: usize) {

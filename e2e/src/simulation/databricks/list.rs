@@ -2,6 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use databricks_run_operator::databricks::Whereabouts;
 use databricks_run_operator::databricks::error::Error;
 use databricks_run_operator::databricks::ids::RunId;
 use databricks_run_operator::poller::{Page, Part, Row};
@@ -26,7 +27,8 @@ pub(in crate::simulation) fn list_live(world: &mut World, host: usize, part: &Pa
         if (from..=to).contains(&start_time) && face.word.is_none() && LISTED.contains(&face.life) {
             let mut looks = DefaultHasher::new();
             (face.life, face.status, face.executes).hash(&mut looks);
-            rows.push(Row { run: RunId(run.id), start_time, looks: looks.finish() });
+            let whereabouts = Whereabouts::of_run(&run.described(then, false));
+            rows.push(Row { run: RunId(run.id), start_time, looks: looks.finish(), whereabouts });
         }
     }
     rows.sort_by_key(|row| std::cmp::Reverse((row.start_time, row.run)));

@@ -16,7 +16,7 @@ struct Crowd {
 fn crowd(runs: i64, mut limiter: Option<limiter::Core>) -> Crowd {
     let mut book = Book::new(1, 32, Sweeping::Never);
     for key in 0..runs {
-        book.watch(key, RunId(key), Schedule::default(), at(Duration::ZERO));
+        book.watch(key, RunId(key), Schedule::default(), None, at(Duration::ZERO));
     }
     let mut story = Crowd { all_read: Duration::ZERO, first_second: 0, limiter_asked: 0 };
     let (mut read, mut out) = (HashSet::new(), VecDeque::new());

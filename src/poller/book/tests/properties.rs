@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::databricks::Whereabouts;
 use crate::poller::sweep::{Page, PageAnswer, Row};
 
 /// What the book's parts say of each other.
@@ -14,15 +15,21 @@ pub(super) fn assert_consistent<K: Key>(book: &Book<K>) {
     assert_eq!(book.held.len(), book.entries.values().filter(|entry| entry.held).count());
     let wakes = book.entries.values().filter(|entry| entry.wake.is_some()).count();
     assert_eq!(book.wakes.len(), wakes);
-    let unread = book.entries.values().filter(|entry| entry.is_unread()).count();
+    let unread = book.entries.values().filter(|entry| !entry.looked_at).count();
     assert_eq!(usize::try_from(book.unread).unwrap(), unread);
+    for entry in book.entries.values() {
+        assert!(entry.looked_at || entry.is_unread(), "a reading is a look");
+        assert!(entry.is_unread() || entry.recorded.is_none(), "a reading takes the place of what is on record");
+        assert!(entry.vouched.is_none() || (entry.looked_at && entry.recorded.is_some()));
+    }
     book.sweeps.assert_consistent(|key| book.entries.get(key).map(|entry| entry.snapshot.run_id));
 }
 
 /// Something that happens to a book.
 #[derive(Debug, Clone)]
 enum Event {
-    Watch(u8, i64, u64),
+    /// Key, run, first wait, and the state that is on record.
+    Watch(u8, i64, u64, Option<&'static str>),
     Unwatch(u8),
     Poke(u8),
     Acknowledge(u8),
@@ -36,10 +43,10 @@ enum Event {
     LearnPage(usize, CamePage),
 }
 
-/// Rows as (run, start, looks), in whatever order; whether another page follows.
+/// Rows as (run, start, looks, state), in whatever order; whether another page follows.
 #[derive(Debug, Clone)]
 enum CamePage {
-    Page(Vec<(i64, i64, u64)>, bool),
+    Page(Vec<(i64, i64, u64, &'static str)>, bool),
     NotNow(u64),
     Failed,
 }
@@ -48,10 +55,11 @@ impl CamePage {
     fn answer(&self) -> PageAnswer {
         match self {
             Self::Page(rows, more) => {
-                let row = |(run, start_time, looks): &(i64, i64, u64)| Row {
+                let row = |(run, start_time, looks, state): &(i64, i64, u64, &'static str)| Row {
                     run: RunId(*run),
                     start_time: *start_time,
                     looks: *looks,
+                    whereabouts: Whereabouts::of(state, [].into_iter()),
                 };
                 let next_page_token = more.then(|| "more".to_owned());
                 PageAnswer::Page(Page { rows: rows.iter().map(row).collect(), next_page_token })
@@ -62,8 +70,12 @@ impl CamePage {
     }
 }
 
+fn state() -> impl Strategy<Value = &'static str> {
+    prop_oneof![Just("PENDING"), Just("RUNNING"), Just("TERMINATING")]
+}
+
 fn came_page() -> impl Strategy<Value = CamePage> {
-    let row = (1..4_i64, 0..3_i64, 0..2_u64);
+    let row = (1..4_i64, 0..3_i64, 0..2_u64, state());
     prop_oneof![
         6 => (prop::collection::vec(row, 0..4), any::<bool>()).prop_map(|(rows, more)| CamePage::Page(rows, more)),
         1 => (0..5_000_u64).prop_map(CamePage::NotNow),
@@ -106,7 +118,8 @@ fn came() -> impl Strategy<Value = Came> {
 fn event() -> impl Strategy<Value = Event> {
     let key = 0..5_u8;
     prop_oneof![
-        3 => (key.clone(), 1..3_i64, 0..20_u64).prop_map(|(key, run, initial)| Event::Watch(key, run, initial)),
+        3 => (key.clone(), 1..3_i64, 0..20_u64, prop::option::of(state()))
+            .prop_map(|(key, run, initial, recorded)| Event::Watch(key, run, initial, recorded)),
         1 => key.clone().prop_map(Event::Unwatch),
         2 => key.clone().prop_map(Event::Poke),
         2 => key.prop_map(Event::Acknowledge),
@@ -152,9 +165,11 @@ impl World {
     fn happen(&mut self, event: &Event) {
         let now = at(self.time);
         match *event {
-            Event::Watch(key, run, initial) => {
+            Event::Watch(key, run, initial, state) => {
                 let schedule = Schedule { initial: Duration::from_secs(initial), ..Schedule::default() };
-                self.book.watch(key, RunId(run), schedule, now);
+                let whereabouts = state.and_then(|state| Whereabouts::of(state, [].into_iter()));
+                let recorded = whereabouts.map(|whereabouts| Recorded { start_time: 0, whereabouts });
+                self.book.watch(key, RunId(run), schedule, recorded, now);
                 if self.watched.insert(key, RunId(run)) != Some(RunId(run)) {
                     self.turns.remove(&key);
                 }
@@ -262,7 +277,7 @@ proptest! {
         let (mut latencies, mut states) = (latencies.into_iter().cycle(), states.into_iter().cycle());
         let mut book = Book::new(seed, schedules.len(), Sweeping::Never);
         for (key, schedule) in schedules.iter().enumerate() {
-            book.watch(key, RunId(1), *schedule, at(Duration::ZERO));
+            book.watch(key, RunId(1), *schedule, None, at(Duration::ZERO));
         }
         let mut answered: Vec<Option<Duration>> = vec![None; schedules.len()];
         let mut out: Vec<(Duration, Ask<usize>)> = Vec::new();
