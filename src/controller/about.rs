@@ -1,18 +1,19 @@
 //! What log lines about a run's object carry, whoever writes them: each is in the span that is made here.
 
+use kube::Resource;
 use tracing::Span;
 use tracing::field::Empty;
 
+use super::kept::Kept;
 use super::ports::Place;
-use crate::api::run::RunObject;
 use crate::api::status::DatabricksRunStatus;
 
 /// The span of whatever happens to an object. It is there at every level that is not off.
-pub(super) fn about(place: &Place, object: Option<&RunObject>) -> Span {
-    let uid = object.and_then(|object| object.metadata.uid.as_deref());
+pub(super) fn about(place: &Place, kept: Option<&Kept>) -> Span {
+    let uid = kept.and_then(|kept| kept.meta().uid.as_deref());
     let (namespace, name) = (&*place.namespace, &*place.name);
     let span = tracing::error_span!("run", namespace, name, uid, run_id = Empty, attempt = Empty);
-    if let Some(status) = object.and_then(|object| object.status.as_ref()) {
+    if let Some(status) = kept.and_then(Kept::whole).and_then(|object| object.status.as_ref()) {
         tell(&span, status);
     }
     span

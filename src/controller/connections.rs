@@ -245,8 +245,8 @@ impl Connections {
     pub(super) fn polling(&self, runs: &[(Place, RunId)]) -> Polling {
         let (map, followed) = (self.map(), self.followed());
         let is_unread = |(place, run): &&(Place, RunId)| {
-            let follower = followed.get(place).filter(|(_, followed)| followed == run);
-            let line = follower.and_then(|(key, _)| map.get(key)?.line.as_ref());
+            let line = followed.get(place).filter(|(_, followed)| followed == run);
+            let line = line.and_then(|(key, _)| map.get(key)?.line.as_ref());
             !line.is_some_and(|line| line.poller.has_looked_at(place, *run))
         };
         let lines = map.values().filter_map(|connection| connection.line.as_ref());

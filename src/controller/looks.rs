@@ -10,22 +10,22 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use tracing::Instrument;
 
 use super::about::about;
+use super::kept::Kept;
 use super::ports::{Place, StoreError};
 use super::process::Operator;
 use super::reconcile::{Next, after_failure};
 use super::subject::Workspace;
 use super::workspaces::Workspaces;
-use crate::api::run::RunObject;
 use crate::telemetry::metrics::ReconcileResult;
 
 /// Looks at a run's object.
-pub(super) async fn look_at_run(object: Arc<RunObject>, operator: Arc<Operator>) -> Result<Action, StoreError> {
-    let place = place_of(&object);
+pub(super) async fn look_at_run(kept: Arc<Kept>, operator: Arc<Operator>) -> Result<Action, StoreError> {
+    let place = place_of(&kept);
     let begun = Instant::now();
     let _underway = operator.metrics().reconcile_begins("databricksrun");
-    let about = about(&place, Some(&*object));
+    let about = about(&place, Some(&kept));
     // A panic is contained to its object: it is a bug, and no reason to stop everybody's runs.
-    let look = std::panic::AssertUnwindSafe(operator.reconcile(&place, &object)).catch_unwind();
+    let look = std::panic::AssertUnwindSafe(operator.reconcile(&place, &kept)).catch_unwind();
     let look = look.instrument(about.clone()).await;
     let metrics = operator.metrics();
     let Ok(next) = look else {
@@ -47,8 +47,8 @@ pub(super) async fn look_at_run(object: Arc<RunObject>, operator: Arc<Operator>)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape the controller asks for")]
-pub(super) fn after_run_failure(object: Arc<RunObject>, error: &StoreError, _: Arc<Operator>) -> Action {
-    about(&place_of(&object), Some(&*object))
+pub(super) fn after_run_failure(kept: Arc<Kept>, error: &StoreError, _: Arc<Operator>) -> Action {
+    about(&place_of(&kept), Some(&kept))
         .in_scope(|| tracing::warn!(reason = error.reason(), %error, "a look failed and is repeated"));
     Action::requeue(after_failure(error))
 }
@@ -85,6 +85,6 @@ pub(super) fn after_workspace_failure<K: Workspace>(object: Arc<K>, error: &Stor
 }
 
 /// Where a run's object is.
-pub(super) fn place_of(object: &RunObject) -> Place {
-    Place { namespace: object.namespace().unwrap_or_default().into(), name: object.name_any().into() }
+pub(super) fn place_of(kept: &Kept) -> Place {
+    Place { namespace: kept.namespace().unwrap_or_default().into(), name: kept.name_any().into() }
 }

@@ -11,11 +11,10 @@ use kube::runtime::reflector::Store;
 
 use super::connections::Connections;
 use super::gate::Gate;
+use super::kept::Kept;
 use super::looks::place_of;
 use super::ports::Place;
 use super::watch::{Complete, Listing, RUN};
-use crate::api::conditions::State;
-use crate::api::run::RunObject;
 use crate::databricks::ids::RunId;
 use crate::lifecycle::Phase;
 use crate::telemetry::Metrics;
@@ -30,7 +29,7 @@ const MEASURE_CLOSELY: Duration = Duration::from_secs(1);
 pub(super) async fn measure(
     gate: Gate,
     connections: Arc<Connections>,
-    stores: Vec<Store<RunObject>>,
+    stores: Vec<Store<Kept>>,
     complete: Vec<Complete>,
     metrics: Arc<Metrics>,
 ) {
@@ -63,18 +62,13 @@ struct Figures {
     live: Vec<(Place, RunId)>,
 }
 
-fn runs(stores: &[Store<RunObject>]) -> Figures {
+fn runs(stores: &[Store<Kept>]) -> Figures {
     let mut figures = Figures { states: HashMap::new(), live: Vec::new() };
-    for object in stores.iter().flat_map(Store::state) {
-        *figures.states.entry(state_of(&object)).or_default() += 1;
-        let run = object.status.as_ref().and_then(|status| Phase::of(status).run());
-        figures.live.extend(run.map(|run| (place_of(&object), run)));
+    for kept in stores.iter().flat_map(Store::state) {
+        *figures.states.entry(kept.state()).or_default() += 1;
+        let status = kept.whole().and_then(|object| object.status.as_ref());
+        let run = status.and_then(|status| Phase::of(status).run());
+        figures.live.extend(run.map(|run| (place_of(&kept), run)));
     }
     figures
-}
-
-/// The display state as a word from the fixed list: a label must never be what somebody wrote.
-fn state_of(object: &RunObject) -> &'static str {
-    let state = object.status.as_ref().and_then(|status| status.state.as_deref());
-    State::ALL.iter().map(|state| state.as_str()).find(|word| state == Some(word)).unwrap_or(State::Pending.as_str())
 }

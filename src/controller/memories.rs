@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use kube::core::ObjectMeta;
+
 use super::ports::{Place, Stored};
 use crate::api::run::RunObject;
 use crate::lifecycle::{Announcement, Memory};
@@ -30,19 +32,18 @@ impl Entry {
     /// The newer of what was watched and what we wrote. Resource versions are numbers that grow (Kubernetes 1.35 and
     /// later say so); where they are not, what was watched counts, and compare-and-swap keeps us honest.
     pub(super) fn newest(&mut self, watched: &RunObject) -> RunObject {
-        let uid = watched.metadata.uid.as_deref().unwrap_or_default();
+        self.catch_up(&watched.metadata);
+        self.written.as_ref().map_or_else(|| watched.clone(), |written| written.object.clone())
+    }
+
+    /// Lets go of what we wrote where what was watched is as new, and of everything where it is another object.
+    pub(super) fn catch_up(&mut self, watched: &ObjectMeta) {
+        let uid = watched.uid.as_deref().unwrap_or_default();
         if self.uid != uid {
             *self = Self { uid: uid.to_owned(), ..Self::default() };
         }
-        let version =
-            |object: &RunObject| object.metadata.resource_version.as_deref().and_then(|text| text.parse::<u64>().ok());
-        match &self.written {
-            Some(written) if version(&written.object) > version(watched) => written.object.clone(),
-            _ => {
-                self.written = None;
-                watched.clone()
-            }
-        }
+        let version = |metadata: &ObjectMeta| metadata.resource_version.as_deref()?.parse::<u64>().ok();
+        self.written.take_if(|written| version(&written.object.metadata) <= version(watched));
     }
 
     /// Keeps what the API server has answered; the object.
@@ -80,6 +81,16 @@ impl Memories {
     pub(super) fn looked_at_since(&self, place: &Place, since: Duration) -> bool {
         let Some(entry) = self.map().get(place).map(Arc::clone) else { return false };
         entry.try_lock().map_or(true, |entry| entry.looked_at.is_some_and(|at| at >= since))
+    }
+
+    /// See [`Entry::catch_up`]. One that is being looked at does so itself.
+    pub(super) fn catch_up(&self, place: &Place, watched: &ObjectMeta) {
+        let entry = self.map().get(place).map(Arc::clone);
+        if let Some(entry) = entry
+            && let Ok(mut entry) = entry.try_lock()
+        {
+            entry.catch_up(watched);
+        }
     }
 
     /// Forgets an object.

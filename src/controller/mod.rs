@@ -12,6 +12,7 @@ pub mod fail_points;
 #[cfg(not(feature = "fail-points"))]
 mod fail_points;
 mod gate;
+mod kept;
 mod known;
 mod kubernetes;
 mod looks;
@@ -36,7 +37,7 @@ mod subject;
 mod watch;
 mod workspaces;
 
+pub use kept::Kept;
 pub use observe::is_done_with;
 pub use operate::{LeaderElection, OperateError, Options, Pulse, operate};
 pub use reconcile::{Next, Reconciler, after_failure};
-pub use watch::{strip, what_matters};

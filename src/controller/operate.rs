@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use super::assertions::OwnTokens;
 use super::connections::Connections;
 use super::gate::Gate;
+use super::kept::Kept;
 use super::known::{Known, KnownOfCluster};
 use super::kubernetes::Kubernetes;
 use super::looks::{Watched, after_run_failure, after_workspace_failure, look_at_run, look_at_workspace};
@@ -33,7 +34,6 @@ use super::subject::{Workspace, WorkspaceKey};
 use super::watch::{self, Complete, Watch, all_known};
 use super::workspaces::Workspaces;
 use crate::api::cluster_workspace::ClusterWorkspaceObject;
-use crate::api::run::RunObject;
 use crate::api::workspace::WorkspaceObject;
 use crate::databricks::host::Host;
 use crate::databricks::host_policy::HostPolicy;
@@ -150,23 +150,16 @@ pub async fn operate(
     let (lead, campaign) = candidate(leasing, &options, start, &metrics);
     let gate = Gate::new(lead.clone(), clock);
     let kubernetes = Kubernetes::new(writing, &options.instance, gate.clone(), Clocks(clock), Arc::clone(&metrics));
-    let watches = Watches::of(&client, &options, &metrics);
+    let settings = Arc::new(settings(&options, campaign.is_some()));
+    let watches = Watches::of(&client, &options, &settings, clock, &metrics);
     let (wakes, woken) = mpsc::channel(WAKES);
     let known = watches.known();
     let connections = Arc::new(Connections::new(known, clock, gate.clone(), wakes.clone(), Arc::clone(&metrics)));
-    let settings = Settings {
-        holder: options.instance.clone(),
-        submit_timeout: options.submit_timeout,
-        deletion_deadline: options.deletion_deadline,
-        run_keys: VERSIONS,
-        ttl_keep_keys: options.ttl_keep_keys.clone(),
-        take_over: if campaign.is_some() { TakeOver::AsLeader } else { TakeOver::WhenUnchanged },
-    };
     let operator = Arc::new(Reconciler::new(
         kubernetes.clone(),
         Arc::clone(&connections),
         Clocks(clock),
-        settings,
+        (*settings).clone(),
         lead,
         Arc::clone(&metrics),
     ));
@@ -190,6 +183,17 @@ pub async fn operate(
     work(&options, watches, shared, woken, campaign, pulse, stop).await
 }
 
+fn settings(options: &Options, elects: bool) -> Settings {
+    Settings {
+        holder: options.instance.clone(),
+        submit_timeout: options.submit_timeout,
+        deletion_deadline: options.deletion_deadline,
+        run_keys: VERSIONS,
+        ttl_keep_keys: options.ttl_keep_keys.clone(),
+        take_over: if elects { TakeOver::AsLeader } else { TakeOver::WhenUnchanged },
+    }
+}
+
 /// Whether this process leads, and the candidate that sees to it; none where there is no election.
 fn candidate(
     client: Client,
@@ -206,23 +210,28 @@ fn candidate(
 
 /// Everything that is watched.
 struct Watches {
-    runs: Vec<(Option<String>, Watch<RunObject>)>,
+    runs: Vec<(Option<String>, Watch<Kept>)>,
     workspaces: Vec<Watch<WorkspaceObject>>,
     cluster: Option<(Watch<ClusterWorkspaceObject>, NamespaceWatch)>,
 }
 
 impl Watches {
-    fn of(client: &Client, options: &Options, metrics: &Arc<Metrics>) -> Self {
+    fn of(
+        client: &Client,
+        options: &Options,
+        settings: &Arc<Settings>,
+        clock: SystemClock,
+        metrics: &Arc<Metrics>,
+    ) -> Self {
         let namespaces: Vec<Option<String>> = match options.namespaces.as_slice() {
             [] => vec![None],
             named => named.iter().cloned().map(Some).collect(),
         };
-        let keys: Arc<[String]> = options.ttl_keep_keys.clone().into();
         let workspaces =
             namespaces.iter().map(|name| watch::workspaces(client.clone(), name.as_deref(), metrics)).collect();
         let runs = namespaces.into_iter().map(|name| {
             let selector = options.selector.as_deref();
-            let runs = watch::runs(client.clone(), name.as_deref(), selector, Arc::clone(&keys), metrics);
+            let runs = watch::runs(client.clone(), name.as_deref(), selector, Arc::clone(settings), clock, metrics);
             (name, runs)
         });
         Self {
@@ -360,7 +369,7 @@ async fn work(
 fn check_workspaces<K: Workspace + 'static>(
     controllers: &mut JoinSet<()>,
     watch: Watch<K>,
-    runs: Vec<Store<RunObject>>,
+    runs: Vec<Store<Kept>>,
     shared: &Shared,
     stopping: &broadcast::Sender<()>,
 ) {
@@ -395,14 +404,13 @@ fn check_workspaces<K: Workspace + 'static>(
 /// Starts the controller of a watch of runs.
 fn look_at_runs(
     controllers: &mut JoinSet<()>,
-    watch: Watch<RunObject>,
+    watch: Watch<Kept>,
     known: Vec<Complete>,
     wakes: mpsc::Receiver<Place>,
     shared: &Shared,
     stopping: &broadcast::Sender<()>,
 ) {
-    let woken =
-        tokio_stream(wakes).map(|place: Place| ObjectRef::<RunObject>::new(&place.name).within(&place.namespace));
+    let woken = tokio_stream(wakes).map(|place: Place| ObjectRef::<Kept>::new(&place.name).within(&place.namespace));
     let mut stop = stopping.subscribe();
     let controller = Controller::for_stream(watch.changes, watch.store)
         .reconcile_on(woken)

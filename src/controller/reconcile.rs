@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use kube::Resource;
 use tracing::Instrument;
 
 use super::about::{about, of_run};
 use super::fail_points::{self, When};
+use super::kept::{AtRest, Kept};
 use super::memories::{Entry, Memories};
 use super::observe::{Looked, is_done_with};
 use super::perform::perform;
@@ -83,11 +85,48 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
         self.lead.permits(self.clock.now().mono)
     }
 
-    /// Looks at an object.
-    pub async fn reconcile(&self, place: &Place, watched: &RunObject) -> Result<Next, StoreError> {
+    /// Looks at an object as it was kept.
+    pub async fn reconcile(&self, place: &Place, kept: &Kept) -> Result<Next, StoreError> {
         if !self.leads() {
             return Ok(Next::OnChange);
         }
+        let rest = match kept {
+            Kept::Whole(object) => return Box::pin(self.look_at(place, object)).await,
+            Kept::AtRest(rest) => rest,
+        };
+        if let Some(next) = self.leave_at_rest(place, rest).await {
+            return Ok(next);
+        }
+        match self.objects.get(place).await {
+            Ok(Some(read)) => Box::pin(self.look_at(place, &read.object)).await,
+            Ok(None) => {
+                self.gone(place).await;
+                Ok(Next::OnChange)
+            }
+            Err(_) if !self.leads() => Ok(Next::OnChange),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Until when an object at rest stays so; none if there is something to do with it, or remembered of it.
+    async fn leave_at_rest(&self, place: &Place, rest: &AtRest) -> Option<Next> {
+        let entry = self.memories.of(place);
+        let mut entry = entry.lock().await;
+        entry.catch_up(&rest.metadata);
+        let next = match rest.rests_for(self.clock.now()) {
+            None => Next::OnChange,
+            Some(left) if left.is_zero() => return None,
+            Some(left) => Next::After(left),
+        };
+        if !entry.is_spent() {
+            return None;
+        }
+        self.remote.forget(place);
+        self.memories.drop(place);
+        Some(next)
+    }
+
+    async fn look_at(&self, place: &Place, watched: &RunObject) -> Result<Next, StoreError> {
         let entry = self.memories.of(place);
         let mut entry = entry.lock().await;
         let object = entry.newest(watched);
@@ -141,13 +180,18 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
         self.memories.places()
     }
 
+    /// Lets go of what was kept because the watch did not know it yet, and does now.
+    pub fn caught_up(&self, place: &Place, kept: &Kept) {
+        self.memories.catch_up(place, kept.meta());
+    }
+
     /// Whether nobody has looked at an object that is not done with for longer than any look asks for. A wake that fell on
     /// a moment in which the watch did not know the object is lost, and so is a word that an older version of the operator
     /// wrote at its end.
-    pub fn is_overlooked(&self, place: &Place, object: &RunObject) -> bool {
+    pub fn is_overlooked(&self, place: &Place, kept: &Kept) -> bool {
         let now = self.clock.now().mono;
         self.lead.permits(now)
-            && !is_done_with(object)
+            && kept.whole().is_some_and(|object| !is_done_with(object))
             && now >= OVERLOOKED
             && !self.memories.looked_at_since(place, now.saturating_sub(OVERLOOKED))
     }

@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use kube::Resource;
 use kube::runtime::reflector::{ObjectRef, Store};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::connections::Connections;
 use super::gate::Gate;
+use super::kept::Kept;
 use super::looks::place_of;
 use super::observe::is_done_with;
 use super::ports::Place;
@@ -59,7 +61,7 @@ pub(super) async fn retire(connections: Arc<Connections>, complete: Vec<Complete
 /// Wakes the runs of namespaces whose labels have changed: those that name a workspace of the whole cluster.
 pub(super) async fn follow_labels(
     mut relabelled: BoxStream<'static, String>,
-    stores: Vec<Store<RunObject>>,
+    stores: Vec<Store<Kept>>,
     wakes: mpsc::Sender<Place>,
 ) {
     while let Some(namespace) = relabelled.next().await {
@@ -83,7 +85,7 @@ pub(super) async fn distribute(mut woken: mpsc::Receiver<Place>, routes: HashMap
 }
 
 /// Wakes the runs that may wait for a workspace.
-pub(super) fn wake_waiting(stores: &[Store<RunObject>], workspace: &WorkspaceKey, wakes: &mpsc::Sender<Place>) {
+pub(super) fn wake_waiting(stores: &[Store<Kept>], workspace: &WorkspaceKey, wakes: &mpsc::Sender<Place>) {
     let means = |object: &RunObject| {
         let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
         let workspaces = names(object).filter_map(|(kind, name)| Some(WorkspaceKey::meant_in(namespace, kind?, name)));
@@ -103,8 +105,9 @@ fn names(object: &RunObject) -> impl Iterator<Item = (Option<WorkspaceKind>, &st
 }
 
 /// Wakes the runs that are not done with and meet this, each in its turn.
-fn wake(stores: &[Store<RunObject>], wakes: &mpsc::Sender<Place>, meets: impl Fn(&RunObject) -> bool) {
-    let met = stores.iter().flat_map(Store::state).filter(|object| !is_done_with(object) && meets(object));
+fn wake(stores: &[Store<Kept>], wakes: &mpsc::Sender<Place>, meets: impl Fn(&RunObject) -> bool) {
+    let calls = |kept: &Kept| kept.whole().is_some_and(|object| !is_done_with(object) && meets(object));
+    let met = stores.iter().flat_map(Store::state).filter(|kept| calls(kept));
     for turns in turns(met) {
         if turns.is_empty() {
             continue;
@@ -125,11 +128,11 @@ fn wake(stores: &[Store<RunObject>], wakes: &mpsc::Sender<Place>, meets: impl Fn
 
 /// After how long each is woken, spread over a time that grows with their number: what was waited for by thousands must not be
 /// asked for by thousands at once. Those that wait to start something do not hold up those whose run is under way.
-fn turns(objects: impl Iterator<Item = Arc<RunObject>>) -> [Vec<(Duration, Place)>; 2] {
-    let (live, others): (Vec<_>, Vec<_>) = objects.partition(|object| is_live(object));
+fn turns(objects: impl Iterator<Item = Arc<Kept>>) -> [Vec<(Duration, Place)>; 2] {
+    let (live, others): (Vec<_>, Vec<_>) = objects.partition(|kept| kept.whole().is_some_and(is_live));
     [(TO_FOLLOW, live), (TO_START, others)].map(|(pause, objects)| {
         let spread = pause.spread(objects.len());
-        let turn = |object: &Arc<RunObject>| (at(turn(object), spread), place_of(object));
+        let turn = |kept: &Arc<Kept>| (at(turn(kept), spread), place_of(kept));
         let mut turns: Vec<_> = objects.iter().map(turn).collect();
         turns.sort_unstable();
         turns
@@ -159,9 +162,9 @@ impl Pause {
 }
 
 /// An object's own place in the order: the same whenever it is woken.
-fn turn(object: &RunObject) -> u64 {
+fn turn(kept: &Kept) -> u64 {
     let mut hash = DefaultHasher::new();
-    object.metadata.uid.hash(&mut hash);
+    kept.meta().uid.hash(&mut hash);
     hash.finish()
 }
 
@@ -175,22 +178,23 @@ fn at(turn: u64, spread: Duration) -> Duration {
 pub(super) async fn sweep(
     operator: Arc<Operator>,
     wakes: mpsc::Sender<Place>,
-    stores: Vec<Store<RunObject>>,
+    stores: Vec<Store<Kept>>,
     complete: Vec<Complete>,
 ) {
     all_known(complete).await;
     loop {
         for store in &stores {
-            for object in store.state() {
-                let place = place_of(&object);
-                if operator.is_overlooked(&place, &object) {
+            for kept in store.state() {
+                let place = place_of(&kept);
+                operator.caught_up(&place, &kept);
+                if operator.is_overlooked(&place, &kept) {
                     // A controller that has ended takes the process with it.
                     let _ = wakes.send(place).await;
                 }
             }
         }
         for place in operator.remembered() {
-            let object = ObjectRef::new(&place.name).within(&place.namespace);
+            let object = ObjectRef::<Kept>::new(&place.name).within(&place.namespace);
             if stores.iter().all(|store| store.get(&object).is_none()) {
                 operator.gone(&place).await;
             }
@@ -203,7 +207,8 @@ pub(super) async fn sweep(
 mod tests {
     use serde_json::json;
 
-    use super::super::known::tests::store;
+    use kube::runtime::{reflector, watcher};
+
     use super::*;
 
     #[expect(clippy::needless_pass_by_value, reason = "reads better where it is called")]
@@ -212,8 +217,15 @@ mod tests {
         json!({"metadata": metadata, "spec": {"workspaceRef": workspace}, "status": status})
     }
 
+    fn kept(object: &Value) -> Kept {
+        Kept::from(serde_json::from_value::<RunObject>(object.clone()).unwrap())
+    }
+
     async fn woken(objects: &[Value], workspace: &WorkspaceKey) -> Vec<String> {
-        let (store, _writer) = store::<RunObject>(objects);
+        let (store, mut writer) = reflector::store();
+        for object in objects {
+            writer.apply_watcher_event(&watcher::Event::Apply(kept(object)));
+        }
         let (wakes, mut woken) = mpsc::channel(100);
         wake_waiting(&[store], workspace, &wakes);
         drop(wakes);
@@ -259,8 +271,7 @@ mod tests {
         let live = json!({"runId": "7", "lifeCycleState": "RUNNING"});
         let object = |number: usize| {
             let status = if number.is_multiple_of(2) { live.clone() } else { json!({}) };
-            let text = run("a", &format!("run-{number}"), json!({"name": "prod"}), status);
-            Arc::new(serde_json::from_value(text).unwrap())
+            Arc::new(kept(&run("a", &format!("run-{number}"), json!({"name": "prod"}), status)))
         };
         let [to_follow, to_start] = turns((0..4000).map(object));
         assert_eq!((to_follow.len(), to_start.len()), (2000, 2000));

@@ -1,23 +1,25 @@
 //! The watches. Objects are stripped before they are kept; what no decision needs is not worth memory. Only infallible
 //! streams reach the controllers: their triggers share one back-off, and a failing watch would hold up every wake.
 
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt, future, stream};
+use futures::{Stream, StreamExt, TryStreamExt, future, stream};
 use kube::api::ListParams;
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::{PredicateConfig, WatchStreamExt, predicates, watcher};
 use kube::{Api, Client, Resource};
 
-use super::marks::{is_mark, kept_by};
+use super::kept::Kept;
 use super::operate::OperateError;
+use super::ports::Clock;
+use super::process::Clocks;
 use super::subject::Workspace;
 use crate::api::cluster_workspace::ClusterWorkspaceObject;
-use crate::api::run::{CANCEL_ANNOTATION, FINALIZER, REPAIR_ANNOTATION, RERUN_ANNOTATION, RunObject, START_ANNOTATION};
+use crate::api::run::RunObject;
 use crate::api::workspace::{WorkspaceKind, WorkspaceObject};
+use crate::lifecycle::Settings;
+use crate::poller::SystemClock;
 use crate::telemetry::Metrics;
 
 pub(super) const RUN: &str = "DatabricksRun";
@@ -100,22 +102,33 @@ pub(super) fn runs(
     client: Client,
     namespace: Option<&str>,
     selector: Option<&str>,
-    keep_keys: Arc<[String]>,
+    settings: Arc<Settings>,
+    clock: SystemClock,
     metrics: &Arc<Metrics>,
-) -> Watch<RunObject> {
+) -> Watch<Kept> {
     let (store, writer) = reflector::store();
     let (listed, complete) = tokio::sync::watch::channel(Listing::Awaited);
-    let keys = Arc::clone(&keep_keys);
+    let of_marks = Arc::clone(&settings);
     let all = watcher::Config::default().page_size(PAGE);
     let selected = selector.map_or(all.clone(), |selector| all.labels(selector));
     let stream = watcher(api::<RunObject>(client, namespace), selected)
         .default_backoff()
-        .modify(move |object| strip(object, &keep_keys))
+        .map_ok(move |event| kept(event, |object| Kept::of(object, &settings, Clocks(clock).now())))
         .reflect(writer)
         .inspect(tell_listing(listed, RUN, metrics));
     let stream = told_when_kept(stream, store.clone())
-        .predicate_filter(move |object: &RunObject| what_matters(object, &keys), PredicateConfig::default());
+        .predicate_filter(move |kept: &Kept| kept.what_matters(&of_marks.ttl_keep_keys), PredicateConfig::default());
     Watch { store, changes: infallible(stream, RUN, metrics).map(Ok).boxed(), complete }
+}
+
+fn kept(event: watcher::Event<RunObject>, of: impl Fn(RunObject) -> Kept) -> watcher::Event<Kept> {
+    match event {
+        watcher::Event::Apply(object) => watcher::Event::Apply(of(object)),
+        watcher::Event::Delete(object) => watcher::Event::Delete(of(object)),
+        watcher::Event::Init => watcher::Event::Init,
+        watcher::Event::InitApply(object) => watcher::Event::InitApply(of(object)),
+        watcher::Event::InitDone => watcher::Event::InitDone,
+    }
 }
 
 /// All workspaces of a namespace, or of all.
@@ -207,35 +220,6 @@ where
     }
 }
 
-/// Leaves out what is never read: more than half of an object.
-pub fn strip(object: &mut RunObject, keep_keys: &[String]) {
-    object.metadata.managed_fields = None;
-    if let Some(annotations) = &mut object.metadata.annotations {
-        annotations.retain(|name, _| OURS.contains(&name.as_str()) || is_mark(name, keep_keys));
-    }
-}
-
-/// The annotations that decisions are made of.
-const OURS: [&str; 4] = [RERUN_ANNOTATION, CANCEL_ANNOTATION, REPAIR_ANNOTATION, START_ANNOTATION];
-
-/// What of an object calls for a look. Its status does not, for we wrote it; unless somebody has wiped it.
-#[must_use]
-pub fn what_matters(object: &RunObject, keep_keys: &[String]) -> Option<u64> {
-    let metadata = &object.metadata;
-    let mut hash = DefaultHasher::new();
-    metadata.uid.hash(&mut hash);
-    metadata.generation.hash(&mut hash);
-    metadata.deletion_timestamp.is_some().hash(&mut hash);
-    metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER).hash(&mut hash);
-    for annotation in OURS {
-        object.annotation(annotation).hash(&mut hash);
-    }
-    // Whoever takes the mark of a tool off wants the object to go when its time is up, which may be now.
-    kept_by(metadata, keep_keys).hash(&mut hash);
-    object.status.as_ref().is_some_and(|status| status.observed_generation >= Some(0)).hash(&mut hash);
-    Some(hash.finish())
-}
-
 /// The good items; the watcher recovers from the others by itself.
 pub(super) fn infallible<K>(
     stream: impl Stream<Item = Result<K, watcher::Error>> + Send + 'static,
@@ -265,35 +249,6 @@ mod tests {
     #[expect(clippy::needless_pass_by_value, reason = "reads better where it is called")]
     fn object(metadata: serde_json::Value, status: serde_json::Value) -> RunObject {
         serde_json::from_value(json!({"apiVersion": "dbrun.dev/v1alpha1", "kind": "DatabricksRun", "metadata": metadata, "spec": {}, "status": status})).unwrap()
-    }
-
-    #[test]
-    fn our_own_status_writes_call_for_no_look_and_commands_and_wiping_do() {
-        let begun = json!({"observedGeneration": 1, "runKey": "v1:0"});
-        let hash = what_matters(&object(json!({"uid": "u", "generation": 1}), begun.clone()), &[]);
-        let written = json!({"observedGeneration": 1, "runKey": "v1:1", "runId": "1"});
-        assert_eq!(
-            what_matters(&object(json!({"uid": "u", "generation": 1, "labels": {"a": "b"}}), written), &[]),
-            hash
-        );
-        let wiped = json!({"observedGeneration": -1});
-        assert_ne!(what_matters(&object(json!({"uid": "u", "generation": 1}), wiped.clone()), &[]), hash);
-        // One that starts nothing has no run key, and must say so again all the same.
-        let restored = json!({"observedGeneration": 1});
-        let restored = what_matters(&object(json!({"uid": "u", "generation": 1}), restored), &[]);
-        assert_ne!(what_matters(&object(json!({"uid": "u", "generation": 1}), wiped), &[]), restored);
-        for changed in [
-            json!({"uid": "v", "generation": 1}),
-            json!({"uid": "u", "generation": 2}),
-            json!({"uid": "u", "generation": 1, "deletionTimestamp": "2026-01-01T00:00:00Z"}),
-            json!({"uid": "u", "generation": 1, "finalizers": ["dbrun.dev/run"]}),
-            json!({"uid": "u", "generation": 1, "annotations": {"dbrun.dev/rerun-requested-at": "1"}}),
-            json!({"uid": "u", "generation": 1, "annotations": {"dbrun.dev/cancel-requested-at": "1"}}),
-            json!({"uid": "u", "generation": 1, "annotations": {"dbrun.dev/repair-requested-at": "1"}}),
-            json!({"uid": "u", "generation": 1, "annotations": {"argocd.argoproj.io/tracking-id": "app"}}),
-        ] {
-            assert_ne!(what_matters(&object(changed.clone(), begun.clone()), &[]), hash, "{changed}");
-        }
     }
 
     #[tokio::test]
@@ -330,17 +285,5 @@ mod tests {
             versions.iter().map(|(name, version)| format!("{name}{version}")).collect::<Vec<_>>(),
             ["x1", "x2", "x3", "y1", "y1"]
         );
-    }
-
-    #[test]
-    fn foreign_annotations_and_managed_fields_are_not_kept() {
-        let mut object = object(
-            json!({"managedFields": [{}], "annotations": {"dbrun.dev/start": "u/1", "meta.helm.sh/release-name": "x", "kubectl.kubernetes.io/last-applied-configuration": "{}"}}),
-            json!({}),
-        );
-        strip(&mut object, &[]);
-        assert_eq!(object.metadata.managed_fields, None);
-        let kept: Vec<String> = object.metadata.annotations.unwrap().into_keys().collect();
-        assert_eq!(kept, ["dbrun.dev/start", "meta.helm.sh/release-name"]);
     }
 }

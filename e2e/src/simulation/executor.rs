@@ -9,11 +9,10 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use databricks_run_operator::controller::Reconciler;
-use databricks_run_operator::lifecycle::{Settings, TakeOver};
 use databricks_run_operator::telemetry::Metrics;
 
 use super::ports::Port;
-use super::process::{self, DELETION_DEADLINE, ProcessId, SUBMIT_TIMEOUT, Work};
+use super::process::{self, ProcessId, Work};
 use super::world::{Happening, Shared};
 
 /// A task's number.
@@ -129,15 +128,7 @@ impl Executor {
         let (settings, lead) = {
             let world = self.world.lock();
             let process = &world.processes[process];
-            let settings = Settings {
-                holder: process.name.clone(),
-                submit_timeout: SUBMIT_TIMEOUT,
-                deletion_deadline: DELETION_DEADLINE,
-                run_keys: process.binary.run_keys(),
-                ttl_keep_keys: Vec::new(),
-                take_over: if world.elects { TakeOver::AsLeader } else { TakeOver::WhenUnchanged },
-            };
-            (settings, process.lead.clone())
+            (process.settings.clone(), process.lead.clone())
         };
         let port = Port { world: self.world.clone(), process };
         let operator = Reconciler::new(port.clone(), port.clone(), port, settings, lead, Arc::clone(&self.metrics));
@@ -166,8 +157,11 @@ impl Executor {
                     let objects = world.processes[process].view.objects();
                     objects.map(|(place, object)| (place.clone(), Arc::clone(object))).collect()
                 };
+                for (place, kept) in &known {
+                    operator.caught_up(place, kept);
+                }
                 let overlooked: Vec<_> =
-                    known.into_iter().filter(|(place, object)| operator.is_overlooked(place, object)).collect();
+                    known.into_iter().filter(|(place, kept)| operator.is_overlooked(place, kept)).collect();
                 let mut world = port.world.lock();
                 let now = world.now;
                 for (place, _) in overlooked {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use databricks_run_operator::api::conditions::Reason;
 use databricks_run_operator::api::status::WorkspacePin;
-use databricks_run_operator::controller::is_done_with;
 use databricks_run_operator::controller::ports::Place;
+use databricks_run_operator::controller::{Kept, is_done_with};
 use databricks_run_operator::databricks::ids::RunId;
 use databricks_run_operator::lifecycle::WorkspaceView;
 use databricks_run_operator::poller::Book;
@@ -176,7 +176,8 @@ pub(super) fn secret_serves(world: &mut World, id: ProcessId, line: u64) -> bool
 
 /// Wakes the runs that may wait for a workspace.
 pub(super) fn wake_waiting(world: &mut World, id: ProcessId, name: &str) {
-    let waits = |object: &databricks_run_operator::api::run::RunObject| {
+    let waits = |kept: &Kept| {
+        let Some(object) = kept.whole() else { return false };
         let status = object.status.as_ref();
         let asked = object.spec.pointer("/workspaceRef/name").and_then(serde_json::Value::as_str);
         let pinned = status.and_then(|status| status.workspace.as_ref()).map(|pin| pin.name.as_str());

@@ -3,13 +3,14 @@
 //! done here: one look at an object at a time, the earliest trigger counts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use databricks_run_operator::api::run::RunObject;
 use databricks_run_operator::controller::ports::{Place, StoreError};
-use databricks_run_operator::controller::{Next, after_failure};
+use databricks_run_operator::controller::{Kept, Next, after_failure};
 use databricks_run_operator::leader::Lead;
 use databricks_run_operator::lifecycle::run_key::{VERSIONS, Version};
+use databricks_run_operator::lifecycle::{Settings, TakeOver};
 use databricks_run_operator::poller::{Ask, AskPage};
 
 use super::clock::Clocks;
@@ -22,7 +23,7 @@ use super::world::{Happening, World};
 /// Deadline of the POST that starts a run.
 pub(super) const SUBMIT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a deleted object is held for a run that cannot be cancelled.
-pub(super) const DELETION_DEADLINE: Duration = Duration::from_mins(4);
+const DELETION_DEADLINE: Duration = Duration::from_mins(4);
 /// How often vanished objects are looked for.
 const SWEEP: Duration = Duration::from_mins(1);
 /// How long a process that was told to end may take.
@@ -56,7 +57,7 @@ pub(super) type ProcessId = usize;
 /// What a task of a process does.
 pub(super) enum Work {
     /// Looks at an object.
-    Look(Place, Box<RunObject>),
+    Look(Place, Arc<Kept>),
     /// Looks for objects that vanished.
     Sweep,
     /// Reads a run for the poller of a connection.
@@ -77,6 +78,7 @@ pub(super) struct Process {
     machine: usize,
     pub(super) name: String,
     pub(super) binary: Binary,
+    pub(super) settings: Settings,
     life: Life,
     pub(super) clocks: Clocks,
     pub(super) view: View,
@@ -127,10 +129,19 @@ pub(super) fn begin(world: &mut World, machine: usize) {
         Some((candidacy, lead)) => (Some(candidacy), lead),
         None => (None, Lead::always()),
     };
+    let settings = Settings {
+        holder: name.clone(),
+        submit_timeout: SUBMIT_TIMEOUT,
+        deletion_deadline: DELETION_DEADLINE,
+        run_keys: binary.run_keys(),
+        ttl_keep_keys: Vec::new(),
+        take_over: if world.elects { TakeOver::AsLeader } else { TakeOver::WhenUnchanged },
+    };
     world.processes.push(Process {
         machine,
         name,
         binary,
+        settings,
         life: Life::Up,
         clocks: Clocks::new(world.now, off),
         view: View::default(),
@@ -247,9 +258,9 @@ fn look_if_due(world: &mut World, id: ProcessId, place: Place) {
     process.due.remove(&place);
     // Who is told to end starts no more looks; who does not know the object cannot look at it.
     let Some(object) = process.view.get(&place).filter(|_| !process.stopping) else { return };
-    let object = (**object).clone();
+    let kept = Arc::clone(object);
     process.looking.insert(place.clone());
-    world.orders.push(Order::Spawn(id, Work::Look(place, Box::new(object))));
+    world.orders.push(Order::Spawn(id, Work::Look(place, kept)));
 }
 
 /// A look has ended.

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use databricks_run_operator::api::run::RunObject;
+use databricks_run_operator::controller::Kept;
 use databricks_run_operator::controller::ports::Place;
-use databricks_run_operator::controller::{strip, what_matters};
+use databricks_run_operator::lifecycle::{Now, Settings};
 
 use super::invariants::{self, Wish};
 use super::process::{self, ProcessId};
@@ -16,7 +17,7 @@ use super::world::World;
 /// The objects as a process knows them.
 #[derive(Default)]
 pub(super) struct View {
-    objects: BTreeMap<Place, Arc<RunObject>>,
+    objects: BTreeMap<Place, Arc<Kept>>,
     /// What mattered of each object when it last called for a look, by place and uid.
     told: BTreeMap<(Place, String), u64>,
     /// What was asked of each object then.
@@ -28,25 +29,24 @@ pub(super) struct View {
 }
 
 impl View {
-    pub(super) fn get(&self, place: &Place) -> Option<&Arc<RunObject>> {
+    pub(super) fn get(&self, place: &Place) -> Option<&Arc<Kept>> {
         self.objects.get(place)
     }
 
-    pub(super) fn objects(&self) -> impl Iterator<Item = (&Place, &Arc<RunObject>)> {
+    pub(super) fn objects(&self) -> impl Iterator<Item = (&Place, &Arc<Kept>)> {
         self.objects.iter()
     }
 
     /// Takes a version in.
-    fn take(&mut self, place: &Place, object: Option<&Arc<RunObject>>) -> Taken {
+    fn take(&mut self, place: &Place, object: Option<&Arc<RunObject>>, settings: &Settings, now: Now) -> Taken {
         let Some(object) = object else {
             self.objects.remove(place);
             return Taken { calls_for_a_look: false, asks: false };
         };
-        let mut stripped = (**object).clone();
-        strip(&mut stripped, &[]);
-        let matters = what_matters(&stripped, &[]);
-        let uid = stripped.metadata.uid.clone().unwrap_or_default();
-        self.objects.insert(place.clone(), Arc::new(stripped));
+        let kept = Kept::of((**object).clone(), settings, now);
+        let matters = kept.what_matters(&[]);
+        let uid = object.metadata.uid.clone().unwrap_or_default();
+        self.objects.insert(place.clone(), Arc::new(kept));
         let (key, wish) = ((place.clone(), uid), Wish::of(object));
         let asks = self.wishes.get(&key) != Some(&wish);
         self.wishes.insert(key.clone(), wish);
@@ -136,7 +136,9 @@ pub(super) fn relist(world: &mut World, id: ProcessId) {
 
 /// A process learns of a version; whether it looks at the object.
 fn calls_for_a_look(world: &mut World, id: ProcessId, place: &Place, object: Option<&Arc<RunObject>>) -> bool {
-    let Taken { calls_for_a_look, asks } = world.processes[id].view.take(place, object);
+    let process = &mut world.processes[id];
+    let now = process.clocks.read(world.now);
+    let Taken { calls_for_a_look, asks } = process.view.take(place, object, &process.settings, now);
     if asks && !calls_for_a_look {
         invariants::not_heard(world, place);
     }

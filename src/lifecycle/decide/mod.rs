@@ -17,9 +17,13 @@ mod tests;
 
 use std::time::Duration;
 
-use super::observed::{Now, Observed, WorkspaceView, same_workspace};
+pub use self::rest::time_left;
+
+use super::memory::Memory;
+use super::observed::{Now, Observed, Settings, Subject, WorkspaceView, same_workspace};
 use super::repair_memory::Fresh;
 use super::report::{Standing, report};
+use super::request::Wish;
 use super::step::{Announcement, Change, Effect, EventReason, FreshRun, MetadataChange, Step};
 use crate::api::conditions::Reason;
 use crate::api::status::{DatabricksRunStatus, Intent, WorkspacePin};
@@ -104,6 +108,18 @@ fn by_phase(seen: &Observed<'_>, now: Now) -> Step {
         Phase::Repairing(run) => repair::decide(seen, run, now),
         Phase::Unreadable => Step::Wait(None),
     }
+}
+
+/// Whether nothing is to be done with an object, whatever its workspace is like and whatever was remembered of its runs, unless its
+/// time to live is up: what its spec asks for has ended.
+#[must_use]
+pub fn is_at_rest(subject: Subject<'_>, settings: &Settings, now: Now) -> bool {
+    let (memory, workspace) = (Memory::default(), WorkspaceView::Missing);
+    let seen = Observed { subject, workspace: &workspace, reading: None, memory: &memory, settings };
+    seen.status().completion_time.is_some()
+        && seen.subject.spec.is_ok()
+        && !Wish::another_is_due(&seen)
+        && matches!(decide(&seen, now), Step::Wait(_) | Step::DeleteSelf(_))
 }
 
 /// Puts our finalizer on.

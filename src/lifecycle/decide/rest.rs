@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
 use super::repair::forbidden;
 use super::{Step, pinned, put_on_hold, record};
 use crate::api::conditions::{FINISHED, Reason, State};
@@ -112,15 +114,21 @@ pub(super) fn can_repair(spec: &DatabricksRunSpec, verdict: Verdict) -> bool {
     of_a_saved_job(spec) && !spec.suspend && !matches!(verdict.reason, Reason::RunNotFound | Reason::RunSucceeded)
 }
 
+/// How long an object still has to live that has been finished since then: from when it could be read that its run has ended, which
+/// may be long after the end.
+#[must_use]
+pub fn time_left(finished: &Time, seconds: u64, now: Now) -> Duration {
+    Duration::from_secs(seconds).saturating_sub(now.since(finished.0))
+}
+
 /// A finished object goes when its time is up, unless a GitOps tool would only put it back and run it again.
 fn time_to_live(seen: &Observed<'_>, now: Now) -> Step {
     let seconds = seen.subject.spec.ok().and_then(|spec| spec.ttl_seconds_after_finished);
     let Some(seconds) = seconds.and_then(|seconds| u64::try_from(seconds).ok()) else { return Step::Wait(None) };
     let status = seen.status();
     let finished = status.conditions.iter().find(|condition| condition.type_ == FINISHED);
-    // From when it could be read that the run has ended, which may be long after the end.
-    let passed = finished.map_or(Duration::ZERO, |finished| now.since(finished.last_transition_time.0));
-    let left = Duration::from_secs(seconds).saturating_sub(passed);
+    let left = finished
+        .map_or(Duration::from_secs(seconds), |finished| time_left(&finished.last_transition_time, seconds, now));
     if !left.is_zero() {
         return Step::Wait(Some(left));
     }
