@@ -1,6 +1,6 @@
 //! A control plane in a container ends with the process that started it. Only where `E2E_CONTAINER_IMAGE` names an image.
 #![cfg(feature = "testcontainers")]
-#![expect(clippy::unwrap_used, reason = "the helpers of tests may fail as the tests do")]
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "the helpers of tests may fail as the tests do")]
 
 use std::{
     env,
@@ -69,7 +69,7 @@ impl Drop for Holder {
 async fn holds_a_container() {
     let Own::Container(container) = Own::start().await.unwrap() else { panic!("E2E_CONTAINER_IMAGE is not set") };
     writeln!(stdout(), "{READY}{}", container.name()).unwrap();
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 #[tokio::test]
