@@ -1,6 +1,6 @@
 //! An operator outside the cluster, with proxies around.
 
-use e2e::stage::{OperatorProcess, Stage};
+use e2e::stage::{OperatorProcess, Stage, config};
 use kube::config::Kubeconfig;
 use tempfile::NamedTempFile;
 
@@ -45,7 +45,10 @@ async fn an_api_server_is_reached_through_the_proxy_that_its_kubeconfig_names() 
 #[tokio::test]
 async fn a_proxy_of_the_environment_is_not_for_what_is_on_this_machine_or_named_in_no_proxy() {
     let stage = Stage::set("no-proxy").await;
-    let environment = ["HTTPS_PROXY=http://proxy.invalid:3128", "NO_PROXY=127.0.0.1"].map(str::to_owned);
+    // The workspace is on this machine; the API server may be elsewhere.
+    let api_server = config(stage.rights.kubeconfig()).await.cluster_url.host().unwrap().to_owned();
+    let no_proxy = format!("NO_PROXY=127.0.0.1,{api_server}");
+    let environment = ["HTTPS_PROXY=http://proxy.invalid:3128".to_owned(), no_proxy];
     let operator = stage.process_with(OPERATOR, &[], &environment);
     brings_a_run_to_its_end(&stage, &operator).await;
 }
