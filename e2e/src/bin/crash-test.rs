@@ -17,6 +17,10 @@ struct Arguments {
     /// How many processes to kill.
     #[arg(long, value_name = "N", default_value_t = 100)]
     kills: u32,
+    /// Have two replicas elect a leader, and kill whichever leads or stands by: a lease of fifteen seconds runs out each time, so
+    /// about twelve seconds a kill.
+    #[arg(long)]
+    leader_elect: bool,
     /// What moves, targets and faults are drawn from; default: another one each time.
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
@@ -35,7 +39,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
         Some(Command::Run(operator)) => operator.serve(),
-        None => match test(arguments.kills, arguments.seed.unwrap_or_else(rand::random)) {
+        None => match test(arguments.kills, arguments.leader_elect, arguments.seed.unwrap_or_else(rand::random)) {
             Ok(true) => ExitCode::SUCCESS,
             Ok(false) => ExitCode::FAILURE,
             Err(failure) => {
@@ -48,9 +52,9 @@ fn main() -> ExitCode {
 }
 
 /// Whether all is as it should be.
-fn test(kills: u32, seed: u64) -> Result<bool, Box<dyn std::error::Error>> {
+fn test(kills: u32, election: bool, seed: u64) -> Result<bool, Box<dyn std::error::Error>> {
     let program = std::env::current_exe()?.to_str().ok_or("this program's path is no text")?.to_owned();
-    let options = Options { kills, seed, program, progress: say };
+    let options = Options { kills, election, seed, program, progress: say };
     say(&format!("seed {seed}"));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let report = runtime.block_on(play(&options))?;

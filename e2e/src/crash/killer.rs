@@ -13,8 +13,8 @@ use rand::rngs::StdRng;
 use super::plan::Target;
 use super::witness::Witness;
 use super::{Failure, Options};
-use crate::stage::{OperatorProcess, RunView, Stage};
-use crate::wait::{TimedOut, try_eventually};
+use crate::stage::{LEASE, OperatorProcess, RunView, Stage};
+use crate::wait::{TimedOut, eventually, try_eventually};
 use crate::workspace::Millis;
 
 /// How long a point is waited for. Then the process dies where it is.
@@ -27,6 +27,13 @@ const LOOK: Duration = Duration::from_millis(5);
 const KEPT: usize = 40;
 /// The shortest deadline there is, so that what a killed process has sent is taken over soon.
 const FLAGS: [&str; 2] = ["--submit-timeout", "1s"];
+
+/// With the namespace of their Lease, if they elect one of them.
+fn flags(election: Option<&str>) -> Vec<String> {
+    let of_the_election =
+        election.map(|home| ["--leader-elect=true".to_owned(), format!("--leader-elect-namespace={home}")]);
+    FLAGS.iter().map(|flag| (*flag).to_owned()).chain(of_the_election.into_iter().flatten()).collect()
+}
 
 /// A process and the name its intents begin with.
 pub(super) struct Victim {
@@ -50,6 +57,7 @@ pub(super) struct Killer {
     stage: Arc<Stage>,
     witness: Witness,
     program: String,
+    flags: Vec<String>,
     started: u32,
     /// The starts that were left open by processes that died, by object and serial.
     hit: BTreeSet<(String, i64)>,
@@ -72,6 +80,7 @@ impl Killer {
             stage: Arc::clone(stage),
             witness: witness.clone(),
             program: options.program.clone(),
+            flags: flags(options.election.then(|| stage.rights.home())),
             started: 0,
             hit: BTreeSet::new(),
             last: Instant::now(),
@@ -88,13 +97,19 @@ impl Killer {
         if let Some(Target::Point(point, nth)) = target {
             environment.push(format!("{VARIABLE}={}:{nth}", point.as_str()));
         }
-        let process = self.stage.process_with(&self.program, &FLAGS, &environment);
+        let flags: Vec<_> = self.flags.iter().map(String::as_str).collect();
+        let process = self.stage.process_with(&self.program, &flags, &environment);
         Victim { process, host }
     }
 
     /// Starts a process, waits until it is at the target, and kills it there.
     pub(super) async fn kill_at(&mut self, target: Target, random: &mut StdRng) -> Death {
-        let mut victim = self.start(Some(target));
+        let victim = self.start(Some(target));
+        self.kill_there(victim, target, random).await
+    }
+
+    /// Waits until a process is at its target, and kills it there.
+    pub(super) async fn kill_there(&mut self, mut victim: Victim, target: Target, random: &mut StdRng) -> Death {
         let at = match target {
             Target::Anywhere => {
                 tokio::time::sleep(LIFE.mul_f64(random.random())).await;
@@ -123,6 +138,17 @@ impl Killer {
         let open = left.len();
         self.hit.extend(left);
         Death { at: None, in_vain: false, open }
+    }
+
+    /// Waits until one of these processes leads; which.
+    pub(super) async fn leading(&self, among: impl Iterator<Item = &Victim> + Clone) -> usize {
+        eventually("one of the replicas to lead", async || {
+            let leases = self.stage.leases().get_opt(LEASE).await.map_err(|error| error.to_string())?;
+            let holder = leases.and_then(|lease| lease.spec?.holder_identity).unwrap_or_default();
+            let leads = |victim: &Victim| holder.starts_with(&format!("{}_", victim.host));
+            among.clone().position(leads).ok_or(holder)
+        })
+        .await
     }
 
     /// Freezes a process wherever it is.

@@ -9,6 +9,7 @@ mod judge;
 mod killer;
 mod people;
 mod plan;
+mod replicas;
 mod report;
 mod weather;
 mod witness;
@@ -39,6 +40,8 @@ const LATENCY: (Duration, Duration) = (Duration::from_millis(10), Duration::from
 pub struct Options {
     /// How many processes are killed.
     pub kills: u32,
+    /// Whether two replicas elect a leader; else operators work alone or beside each other.
+    pub election: bool,
     /// What moves, targets and faults are drawn from. When they come to pass is up to the machine.
     pub seed: u64,
     /// The program that is the operator when it is called with `run`.
@@ -72,10 +75,16 @@ pub async fn play(options: &Options) -> Result<Report, Failure> {
     while report.kills() < options.kills {
         weather::set(&stage.databricks, &mut random);
         let series = SERIES.min(options.kills - report.kills());
-        let survivor = one_series(series, &mut plan, &mut killer, &mut random, &mut report).await;
+        let survivors = if options.election {
+            replicas::one_series(series, &mut plan, &mut killer, &mut random, &mut report).await
+        } else {
+            vec![one_series(series, &mut plan, &mut killer, &mut random, &mut report).await]
+        };
         stage.databricks.clear_faults();
         report.recovered(killer.wait_for_recovery().await.map_err(|late| killer.explain(late))?);
-        report.killed(killer.kill(survivor).await);
+        for survivor in survivors {
+            report.killed(killer.kill(survivor).await);
+        }
         (options.progress)(&report.progress(begun.elapsed()));
     }
     people.stop().await;
