@@ -1,11 +1,14 @@
 //! Operators that are killed or stopped at the worst moment, and those that come after them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use e2e::cluster::ControlPlane;
-use e2e::stage::Stage;
+use e2e::stage::{RunView, Stage};
 use e2e::wait::eventually;
 use e2e::workspace::{Fault, Kind, Operation, Options};
+use kube::api::ListParams;
+use serde_json::json;
 
 use crate::{run_now, run_now_with};
 
@@ -67,6 +70,54 @@ async fn an_operator_that_starts_again_takes_up_a_live_run_without_a_word() {
     let after = stage.now("once").await;
     assert_eq!(after.0.metadata.resource_version, before.0.metadata.resource_version, "{}", stage.story(&after));
     assert_eq!(stage.events("once").await, events);
+}
+
+/// The version of each run's object; `None` until all of them show this state.
+async fn all_running(stage: &Stage, count: usize) -> Result<BTreeMap<String, String>, String> {
+    let objects = stage.runs().list(&ListParams::default()).await.map_err(|error| error.to_string())?;
+    let runs: Vec<_> = objects.items.into_iter().map(RunView).collect();
+    let running = runs.iter().filter(|run| run.text("state") == "Running").count();
+    let version =
+        |run: RunView| (run.0.metadata.name.unwrap_or_default(), run.0.metadata.resource_version.unwrap_or_default());
+    if running == count { Ok(runs.into_iter().map(version).collect()) } else { Err(format!("{running} of {count}")) }
+}
+
+#[tokio::test]
+async fn after_a_restart_lists_tell_which_of_many_runs_have_changed_and_the_others_are_not_written() {
+    const RUNS: usize = 120;
+    let stage = Stage::set("restart-many").await;
+    let job = stage.databricks.job("hourly").running_forever().id();
+    let operator = stage.operator().await;
+    for number in 0..RUNS {
+        let mut object = stage.run(&format!("run-{number}"), run_now(job));
+        object["spec"]["polling"] = json!({});
+        stage.apply(&object).await;
+    }
+    let before = eventually("all runs to be running", async || all_running(&stage, RUNS).await).await;
+    operator.stop();
+    let ended = ["run-7", "run-70", "run-99"];
+    for name in ended {
+        stage.databricks.finish(stage.now(name).await.text("runId").parse().unwrap());
+    }
+
+    let gets = stage.databricks.count(Operation::GetRun);
+    let next = stage.operator_with(|options| options.requests_per_second = 15.0).await;
+    eventually("every live run to be looked at", async || {
+        let told = next.metrics.encode();
+        let unread = told.lines().find_map(|line| line.strip_prefix("databricks_operator_runs_unread "));
+        if unread == Some("0") { Ok(()) } else { Err(format!("{unread:?} are not")) }
+    })
+    .await;
+    let gets = stage.databricks.count(Operation::GetRun) - gets;
+    assert!(gets < RUNS / 4, "{gets} gets\n{}", stage.databricks.story());
+    for name in ended {
+        stage.finished(name).await;
+    }
+    for (name, version) in before.iter().filter(|(name, _)| !ended.contains(&name.as_str())) {
+        let after = stage.now(name).await;
+        assert_eq!(after.0.metadata.resource_version.as_ref(), Some(version), "{}", stage.story(&after));
+    }
+    stage.assert_started_once_each(RUNS);
 }
 
 #[tokio::test]
