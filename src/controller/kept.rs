@@ -204,6 +204,7 @@ mod tests {
     /// Of the spec below.
     const KEY: &str = "v1:b75a330ca78a42579fc15f201136879896dd7ef9";
 
+    #[expect(clippy::needless_pass_by_value, reason = "reads better where it is called")]
     fn object(metadata: Value, status: Value) -> RunObject {
         let spec = json!({"workspaceRef": {"name": "prod"}, "runNow": {"job_id": 1}});
         serde_json::from_value(json!({"apiVersion": "dbrun.dev/v1alpha1", "kind": "DatabricksRun", "metadata": metadata, "spec": spec, "status": status})).unwrap()
@@ -230,7 +231,7 @@ mod tests {
     }
 
     fn ended() -> Value {
-        let finished = json!({"type": "Finished", "status": "True", "reason": "RunSucceeded", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        let finished = json!({"type": "Finished", "status": "True", "reason": "RunSucceeded", "message": "", "observedGeneration": 1, "lastTransitionTime": "2026-01-01T00:00:00Z"});
         json!({"observedGeneration": 1, "runKey": KEY, "state": "Succeeded", "completionTime": "2026-01-01T00:00:00Z", "conditions": [finished]})
     }
 
@@ -280,7 +281,6 @@ mod tests {
         for more in [
             json!({"generation": 2}),
             json!({"generation": 1, "finalizers": ["dbrun.dev/run"]}),
-            json!({"generation": 1, "deletionTimestamp": "2026-01-01T00:00:00Z"}),
             json!({"generation": 1, "annotations": {"dbrun.dev/rerun-requested-at": "1"}}),
             json!({"generation": 1, "annotations": {"dbrun.dev/repair-requested-at": "1"}}),
             json!({"generation": 1, "annotations": {"dbrun.dev/cancel-requested-at": "1"}}),

@@ -61,6 +61,7 @@ mod tests {
         Now { wall: "2026-01-01T00:10:00Z".parse().unwrap(), mono: Duration::from_mins(10) }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "reads better where it is called")]
     fn of(spec: Value, change: impl FnOnce(&mut Value)) -> Option<Recorded> {
         let mut object = json!({
             "apiVersion": "dbrun.dev/v1alpha1", "kind": "DatabricksRun",

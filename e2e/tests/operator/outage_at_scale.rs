@@ -80,15 +80,17 @@ async fn an_outage_is_one_condition_and_its_end_another_and_no_live_run_is_writt
     stage.workspace_ready("False", "Unreachable").await;
     // Not to synchronise: time without an answer is what this test is about.
     tokio::time::sleep(outage).await;
-    let asked = stage.databricks.requests().len();
+    let asked = stage.databricks.requests_so_far();
     stage.databricks.clear_faults();
 
     let back = Instant::now();
     eventually("every state to be read again", async || {
-        let requests = stage.databricks.requests();
-        let read =
-            requests[asked..].iter().filter(|entry| entry.operation == Operation::GetRun && entry.status == Some(200));
-        let read: BTreeSet<_> = read.filter_map(|entry| entry.run_id).collect();
+        let mut read = BTreeSet::new();
+        for entry in stage.databricks.requests_from(asked).into_iter().filter(|entry| entry.status == Some(200)) {
+            // A row of the list of live runs tells the state as well as an answer of its own.
+            read.extend(entry.listed);
+            read.extend(entry.run_id.filter(|_| entry.operation == Operation::GetRun));
+        }
         if read.len() == count { Ok(()) } else { Err(format!("{} of {count} have been read", read.len())) }
     })
     .await;

@@ -156,22 +156,20 @@ impl Town {
         while self.time < end {
             let next_to_watch = self.watch();
             while let Some(ask) = self.book.page_due(at(self.time)) {
-                match self.held_back(&ask.part) {
-                    Some(wait) => drop(self.book.page_learned(ask, PageAnswer::NotNow(wait), at(self.time))),
-                    None => {
-                        self.pages += 1;
-                        self.send(Call::Page(ask));
-                    }
+                if let Some(wait) = self.held_back(&ask.part) {
+                    let _ = self.book.page_learned(ask, PageAnswer::NotNow(wait), at(self.time));
+                } else {
+                    self.pages += 1;
+                    self.send(Call::Page(ask));
                 }
             }
             while let Some(ask) = self.book.due(at(self.time)) {
-                match self.held_back(&ask.run) {
-                    Some(wait) => drop(self.book.learned(ask, Answer::NotNow(wait), at(self.time))),
-                    None => {
-                        self.gets += 1;
-                        self.asked.entry(ask.key).or_default().push(self.time);
-                        self.send(Call::Get(ask));
-                    }
+                if let Some(wait) = self.held_back(&ask.run) {
+                    let _ = self.book.learned(ask, Answer::NotNow(wait), at(self.time));
+                } else {
+                    self.gets += 1;
+                    self.asked.entry(ask.key).or_default().push(self.time);
+                    self.send(Call::Get(ask));
                 }
             }
             while let Some(key) = self.book.wake(at(self.time)) {
