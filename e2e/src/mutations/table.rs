@@ -23,7 +23,7 @@ pub struct Replacement {
 
 const RECORD: &str = "src/controller/record.rs";
 const RECONCILE: &str = "src/controller/reconcile.rs";
-const WATCH: &str = "src/controller/watch.rs";
+const KEPT: &str = "src/controller/kept.rs";
 const DECIDE: &str = "src/lifecycle/decide/mod.rs";
 const START: &str = "src/lifecycle/decide/start.rs";
 const INTENT: &str = "src/lifecycle/decide/intent.rs";
@@ -214,9 +214,9 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "lost wake-up",
         replacements: &[Replacement {
-            file: WATCH,
-            from: "        object.annotation(annotation).hash(&mut hash);",
-            to: "        annotation.hash(&mut hash);",
+            file: KEPT,
+            from: "            metadata.annotations.as_ref().and_then(|annotations| annotations.get(annotation)).hash(&mut hash);",
+            to: "            annotation.hash(&mut hash);",
         }],
     },
 ];
