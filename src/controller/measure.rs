@@ -44,10 +44,8 @@ pub(super) async fn measure(
         let leads = gate.is_open();
         metrics.set_runs(if leads { figures.states } else { HashMap::new() });
         metrics.set_polling(polling.filter(|_| leads));
-        let pause = match polling {
-            Some(Polling { unread: 0, .. }) => MEASURE,
-            _ => MEASURE_CLOSELY,
-        };
+        let all_looked_at = matches!(polling, Some(Polling { unread: 0, .. }));
+        let pause = if leads && !all_looked_at { MEASURE_CLOSELY } else { MEASURE };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             Some(()) = terms.next() => {}

@@ -42,6 +42,14 @@ impl Entry {
         if self.uid != uid {
             *self = Self { uid: uid.to_owned(), ..Self::default() };
         }
+        self.let_go_of_written(watched);
+    }
+
+    /// Lets go of what we wrote where what was watched is the same object and as new.
+    fn let_go_of_written(&mut self, watched: &ObjectMeta) {
+        if watched.uid.as_deref() != Some(&self.uid) {
+            return;
+        }
         let version = |metadata: &ObjectMeta| metadata.resource_version.as_deref()?.parse::<u64>().ok();
         self.written.take_if(|written| version(&written.object.metadata) <= version(watched));
     }
@@ -83,13 +91,13 @@ impl Memories {
         entry.try_lock().map_or(true, |entry| entry.looked_at.is_some_and(|at| at >= since))
     }
 
-    /// See [`Entry::catch_up`]. One that is being looked at does so itself.
-    pub(super) fn catch_up(&self, place: &Place, watched: &ObjectMeta) {
+    /// See [`Entry::let_go_of_written`]. Nothing else is forgotten without a look; one that is under way sees to it itself.
+    pub(super) fn let_go_of_written(&self, place: &Place, watched: &ObjectMeta) {
         let entry = self.map().get(place).map(Arc::clone);
         if let Some(entry) = entry
             && let Ok(mut entry) = entry.try_lock()
         {
-            entry.catch_up(watched);
+            entry.let_go_of_written(watched);
         }
     }
 
@@ -101,5 +109,39 @@ impl Memories {
     /// The places remembered.
     pub(super) fn places(&self) -> Vec<Place> {
         self.map().keys().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::lifecycle::EventReason;
+
+    fn object(uid: &str, version: &str) -> RunObject {
+        serde_json::from_value(json!({"metadata": {"name": "a", "uid": uid, "resourceVersion": version}})).unwrap()
+    }
+
+    #[tokio::test]
+    async fn without_a_look_what_was_written_goes_when_the_watch_has_it_and_nothing_else_ever() {
+        let memories = Memories::default();
+        let place = Place { namespace: "a".into(), name: "a".into() };
+        let entry = memories.of(&place);
+        {
+            let mut entry = entry.lock().await;
+            entry.newest(&object("new", "5"));
+            entry.wrote(Stored { object: object("new", "7"), asked_at: Duration::ZERO });
+            entry.told.push(Announcement::normal(EventReason::RunStarted, "started"));
+        }
+        // An object of the same name that was there before, from a list that is behind; and a version before ours.
+        for (uid, version) in [("old", "9"), ("new", "6")] {
+            memories.let_go_of_written(&place, &object(uid, version).metadata);
+            let entry = entry.lock().await;
+            assert!(entry.written.is_some() && entry.told.len() == 1, "{uid} {version}");
+        }
+        memories.let_go_of_written(&place, &object("new", "7").metadata);
+        let entry = entry.lock().await;
+        assert!(entry.written.is_none() && entry.told.len() == 1);
     }
 }

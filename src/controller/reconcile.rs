@@ -182,7 +182,7 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
 
     /// Lets go of what was kept because the watch did not know it yet, and does now.
     pub fn caught_up(&self, place: &Place, kept: &Kept) {
-        self.memories.catch_up(place, kept.meta());
+        self.memories.let_go_of_written(place, kept.meta());
     }
 
     /// Whether nobody has looked at an object that is not done with for longer than any look asks for. A wake that fell on
@@ -228,7 +228,10 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
                 Step::Remote(Effect::Submit { .. }) if !self.is_fresh(entry) => {
                     if read_to_start {
                         // To ask again at once would make it slower still.
-                        tracing::warn!("the Kubernetes API answers so late that no run may be started on what it says");
+                        tracing::warn!(
+                            "the Kubernetes API answers so late that no run may be started on what it says; this is tried again \
+                             in two seconds. If it goes on, find out what overloads the API server, or raise --submit-timeout"
+                        );
                         return Ok(Next::After(STORE_PAUSE));
                     }
                     // Another process may have taken the start over meanwhile.

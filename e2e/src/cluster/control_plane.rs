@@ -224,20 +224,21 @@ fn unix_url(socket: &Path) -> OsString {
     url
 }
 
+/// What etcd tells others of where it is. There are no others; and an older one does not take a socket's path here.
+const NOWHERE: &str = "http://127.0.0.1:1";
+
 fn etcd(binaries: &Binaries, folder: &Folder) -> Launch {
     // Sockets in a folder that is ours alone: no port to clash, and nobody else can read what the API server stores.
     let clients = unix_url(&folder.file("etcd.sock"));
     let peers = unix_url(&folder.file("peers.sock"));
-    let mut members = OsString::from("control-plane=");
-    members.push(&peers);
     let arguments = vec![
         flag("name", "control-plane"),
         flag("data-dir", folder.file("etcd")),
-        flag("listen-client-urls", clients.clone()),
-        flag("advertise-client-urls", clients),
-        flag("listen-peer-urls", peers.clone()),
-        flag("initial-advertise-peer-urls", peers),
-        flag("initial-cluster", members),
+        flag("listen-client-urls", clients),
+        flag("advertise-client-urls", NOWHERE),
+        flag("listen-peer-urls", peers),
+        flag("initial-advertise-peer-urls", NOWHERE),
+        flag("initial-cluster", format!("control-plane={NOWHERE}")),
         // Its data is thrown away with it, and waiting for a disk is most of what etcd does.
         flag("unsafe-no-fsync", "true"),
         flag("log-level", "warn"),

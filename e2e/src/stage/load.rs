@@ -1,9 +1,11 @@
 //! Runs that are alive while something happens to the operator, each with the verdict that Databricks gives in the end.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream;
+use kube::ResourceExt;
 use kube::api::ListParams;
 use serde_json::json;
 
@@ -12,6 +14,15 @@ use crate::wait::eventually;
 
 /// How many objects are applied at once.
 const AT_ONCE: usize = 16;
+
+/// The version of each run's object, by its name; how far it is until so many show that their run is executed.
+pub async fn versions_of_running(stage: &Stage, count: usize) -> Result<BTreeMap<String, String>, String> {
+    let objects = stage.runs().list(&ListParams::default()).await.map_err(|error| error.to_string())?;
+    let runs: Vec<_> = objects.items.into_iter().map(RunView).collect();
+    let running = runs.iter().filter(|run| run.text("state") == "Running").count();
+    let version = |run: RunView| (run.0.name_any(), run.0.resource_version().unwrap_or_default());
+    if running == count { Ok(runs.into_iter().map(version).collect()) } else { Err(format!("{running} of {count}")) }
+}
 
 /// Four of five of its runs succeed, and the fifth raises.
 pub struct Load<'a> {
@@ -52,12 +63,7 @@ impl<'a> Load<'a> {
     /// Waits until Databricks is known to execute every one of them.
     pub async fn all_running(&self) {
         let count = self.expected.len();
-        eventually("all runs to be running", async || {
-            let list = self.stage.runs().list(&ListParams::default()).await.map_err(|error| error.to_string())?;
-            let running = list.items.into_iter().filter(|run| RunView(run.clone()).text("state") == "Running").count();
-            if running == count { Ok(()) } else { Err(format!("{running} of {count}")) }
-        })
-        .await;
+        eventually("all runs to be running", async || versions_of_running(self.stage, count).await).await;
     }
 
     /// Waits until all have finished, prints what was wrong, and fails unless each was started once and ended as

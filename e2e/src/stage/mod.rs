@@ -31,7 +31,7 @@ use tracing_subscriber::EnvFilter;
 
 pub use self::election::{Goes, HandOvers, LEASE};
 pub use self::history::History;
-pub use self::load::Load;
+pub use self::load::{Load, versions_of_running};
 pub use self::operators::{Operator, OperatorProcess, config, options};
 
 pub(crate) use self::operators::metrics_address;

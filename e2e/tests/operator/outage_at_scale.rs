@@ -8,12 +8,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use databricks_run_operator::api::workspace::WorkspaceObject;
-use e2e::stage::{RunView, Stage};
+use e2e::stage::{Stage, versions_of_running};
 use e2e::wait::eventually;
 use e2e::workspace::{Fault, Kind, Operation, RetryAfter};
 use futures::StreamExt;
 use kube::Api;
-use kube::api::ListParams;
 use kube::runtime::watcher::watch_object;
 use serde_json::json;
 
@@ -43,16 +42,6 @@ fn told(workspaces: Api<WorkspaceObject>, name: String) -> Arc<Mutex<Vec<String>
     told
 }
 
-/// Name and version of each run's object; `None` until all are live.
-async fn all_live(stage: &Stage, count: usize) -> Result<BTreeSet<(String, String)>, String> {
-    let objects = stage.runs().list(&ListParams::default()).await.map_err(|error| error.to_string())?;
-    let runs: Vec<_> = objects.items.into_iter().map(RunView).collect();
-    let live = runs.iter().filter(|run| run.text("state") == "Running").count();
-    let version =
-        |run: RunView| (run.0.metadata.name.unwrap_or_default(), run.0.metadata.resource_version.unwrap_or_default());
-    if live == count { Ok(runs.into_iter().map(version).collect()) } else { Err(format!("{live} of {count} are live")) }
-}
-
 #[tokio::test]
 async fn an_outage_is_one_condition_and_its_end_another_and_no_live_run_is_written() {
     let count = usize::try_from(from_environment("E2E_OUTAGE_RUNS", 60)).unwrap();
@@ -65,7 +54,7 @@ async fn an_outage_is_one_condition_and_its_end_another_and_no_live_run_is_writt
         run["spec"]["polling"] = json!({});
         stage.apply(&run).await;
     }
-    let before = eventually("all runs to be live", async || all_live(&stage, count).await).await;
+    let before = eventually("all runs to be live", async || versions_of_running(&stage, count).await).await;
     let object = stage.workspace_ready("True", "WorkspaceReady").await;
     let told = told(stage.workspaces(), object.metadata.name.unwrap());
 
@@ -101,6 +90,6 @@ async fn an_outage_is_one_condition_and_its_end_another_and_no_live_run_is_writt
         if told.len() == 3 { Ok(()) } else { Err(format!("{told:#?}")) }
     })
     .await;
-    assert_eq!(all_live(&stage, count).await.unwrap(), before, "no run's object has been written");
+    assert_eq!(versions_of_running(&stage, count).await.unwrap(), before, "no run's object has been written");
     stage.assert_started_once_each(count);
 }

@@ -1,13 +1,11 @@
 //! Operators that are killed or stopped at the worst moment, and those that come after them.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use e2e::cluster::ControlPlane;
-use e2e::stage::{RunView, Stage};
+use e2e::stage::{Stage, versions_of_running};
 use e2e::wait::eventually;
 use e2e::workspace::{Fault, Kind, Operation, Options};
-use kube::api::ListParams;
 use serde_json::json;
 
 use crate::{run_now, run_now_with};
@@ -72,16 +70,6 @@ async fn an_operator_that_starts_again_takes_up_a_live_run_without_a_word() {
     assert_eq!(stage.events("once").await, events);
 }
 
-/// The version of each run's object; `None` until all of them show this state.
-async fn all_running(stage: &Stage, count: usize) -> Result<BTreeMap<String, String>, String> {
-    let objects = stage.runs().list(&ListParams::default()).await.map_err(|error| error.to_string())?;
-    let runs: Vec<_> = objects.items.into_iter().map(RunView).collect();
-    let running = runs.iter().filter(|run| run.text("state") == "Running").count();
-    let version =
-        |run: RunView| (run.0.metadata.name.unwrap_or_default(), run.0.metadata.resource_version.unwrap_or_default());
-    if running == count { Ok(runs.into_iter().map(version).collect()) } else { Err(format!("{running} of {count}")) }
-}
-
 #[tokio::test]
 async fn after_a_restart_lists_tell_which_of_many_runs_have_changed_and_the_others_are_not_written() {
     const RUNS: usize = 120;
@@ -93,7 +81,7 @@ async fn after_a_restart_lists_tell_which_of_many_runs_have_changed_and_the_othe
         object["spec"]["polling"] = json!({});
         stage.apply(&object).await;
     }
-    let before = eventually("all runs to be running", async || all_running(&stage, RUNS).await).await;
+    let before = eventually("all runs to be running", async || versions_of_running(&stage, RUNS).await).await;
     operator.stop();
     let ended = ["run-7", "run-70", "run-99"];
     for name in ended {

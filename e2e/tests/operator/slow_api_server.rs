@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use databricks_run_operator::controller::Options;
 use e2e::stage::{Load, Operator, Stage, config, options};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -9,9 +10,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// Of each answer. A start is sent on a view of the object that is at most half a second old, in tests.
-const LATE: Duration = Duration::from_millis(150);
-/// So many that they wait longer than that for their turn to ask the API server, of which there are 32 at once.
+/// A start is sent on a view of the object that is at most a quarter of this old.
+const SUBMIT_TIMEOUT: Duration = Duration::from_secs(6);
+/// Of each answer; much less than that.
+const LATE: Duration = Duration::from_millis(300);
+/// So many that they wait longer than that for their turn to ask the API server: 32 do so at once.
 const RUNS: usize = 200;
 
 /// Listens where `server` is to be reached with this delay, for as long as the test's runtime lives; its port.
@@ -63,7 +66,8 @@ async fn runs_that_wait_for_their_turn_at_a_slow_api_server_are_started_and_it_i
     let mut config = config(stage.rights.kubeconfig()).await;
     let server = config.cluster_url.authority().unwrap().to_string();
     config.cluster_url = format!("https://127.0.0.1:{}", delayed(server).await).parse().unwrap();
-    let operator = Operator::start(config, options(&stage.namespace));
+    let options = Options { submit_timeout: SUBMIT_TIMEOUT, namespaces: stage.served(), ..options(&stage.namespace) };
+    let operator = Operator::start(config, options);
     stage.workspace_ready("True", "WorkspaceReady").await;
     let before = answered(&operator, "GET");
 

@@ -29,12 +29,9 @@ struct Promise {
 }
 
 pub(super) async fn in_one_workspace(players: Players<'_>, scale: f64) -> Result<Vec<Outcome>, Failure> {
-    let live = scaled(1000, scale);
-    let mut scene = Scene::open(players, World::with(1, LONG).await?).await?;
-    grow(&scene, 0, live).await?;
     let promise = Promise { requests_per_second: 10.0, lag: 6.0 };
-    let observed = Duration::from_mins(5).mul_f64(scale.clamp(0.2, 1.0));
-    let mut outcomes = vec![observe("d live", &mut scene, live, observed, Some(&promise)).await?];
+    let (mut scene, outcome) = steady("d live", players, 1, scaled(1000, scale), scale, &promise).await?;
+    let mut outcomes = vec![outcome];
     if players.kind == Kind::Operator {
         outcomes.push(outage::under(&mut scene).await?);
     }
@@ -43,17 +40,30 @@ pub(super) async fn in_one_workspace(players: Players<'_>, scale: f64) -> Result
 
 pub(super) async fn in_five_workspaces(players: Players<'_>, scale: f64) -> Result<Vec<Outcome>, Failure> {
     let live = scaled(10_000, scale);
-    let mut scene = Scene::open(players, World::with(5, LONG).await?).await?;
-    grow(&scene, 0, live).await?;
     let promise = Promise { requests_per_second: 15.0, lag: 15.0 };
-    let observed = Duration::from_mins(5).mul_f64(scale.clamp(0.2, 1.0));
-    let outcome = observe("e many live", &mut scene, live, observed, Some(&promise)).await?;
-    let mut outcomes = vec![outcome];
-    if players.kind == Kind::Operator {
-        restart::relist(&mut scene, &mut outcomes[0], restart::MEMORY).await?;
-        outcomes.push(restart::under(&mut scene, live).await?);
+    let (mut scene, mut outcome) = steady("e many live", players, 5, live, scale, &promise).await?;
+    if players.kind != Kind::Operator {
+        return Ok(vec![outcome]);
     }
-    Ok(outcomes)
+    restart::relist(&mut scene, &mut outcome, restart::MEMORY).await?;
+    let restarted = restart::under(&mut scene, live).await?;
+    Ok(vec![outcome, restarted])
+}
+
+/// So many live runs in so many workspaces, for five minutes, less in a trial.
+async fn steady<'a>(
+    name: &str,
+    players: Players<'a>,
+    workspaces: usize,
+    live: usize,
+    scale: f64,
+    promise: &Promise,
+) -> Result<(Scene<'a>, Outcome), Failure> {
+    let mut scene = Scene::open(players, World::with(workspaces, LONG).await?).await?;
+    grow(&scene, 0, live).await?;
+    let observed = Duration::from_mins(5).mul_f64(scale.clamp(0.2, 1.0));
+    let outcome = observe(name, &mut scene, live, observed, Some(promise)).await?;
+    Ok((scene, outcome))
 }
 
 /// The same workspace with more and more live runs.
@@ -90,7 +100,7 @@ async fn observe(
     promise: Option<&Promise>,
 ) -> Result<Outcome, Failure> {
     let count = u32::try_from(live)?;
-    // Twice as often for few, or there would be little to take a percentile of.
+    // More often for few, or there would be little to take a percentile of.
     let every = (LIFE / count).min(Duration::from_secs(1));
     let workspaces = scene.world.workspaces.len();
     let about = format!(
