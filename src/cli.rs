@@ -19,7 +19,8 @@ use crate::databricks::host_policy::{DEFAULT_ALLOWED, HostPolicy};
 use crate::databricks::proxy::AllowedProxies;
 use crate::server::{Addresses, Heartbeat, Readiness, Server};
 use crate::telemetry::logs::{self, LogFormat, LogLevel};
-use crate::telemetry::{Metrics, memory};
+use crate::telemetry::traces::Collector;
+use crate::telemetry::{Metrics, Traces, memory};
 
 /// Without a beat of the controllers for this long the process counts as stuck: a beat comes every second, and a busy
 /// machine may hold it up, but never so long.
@@ -93,6 +94,11 @@ pub struct RunArgs {
     /// `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,kube=debug`.
     #[arg(long, value_name = "LEVEL", env = "DBRUN_LOG_LEVEL", default_value = "info")]
     log_level: LogLevel,
+
+    /// A collector of OpenTelemetry traces, by its base address for OTLP over HTTP, such as `http://collector:4318`. Headers that it
+    /// wants go into `OTEL_EXPORTER_OTLP_HEADERS`. Default: no traces.
+    #[arg(long, value_name = "URL", env = "DBRUN_OTLP_ENDPOINT")]
+    otlp_endpoint: Option<Collector>,
 
     /// How long a deleted object is held for a run that cannot be cancelled; then it is let go of with a warning. kubectl
     /// and Helm give up at five minutes.
@@ -203,11 +209,15 @@ impl RunArgs {
         let server = Server::start(addresses, heartbeat.clone(), readiness.clone(), Arc::clone(&metrics))
             .map_err(|error| error.to_string())?;
         let instance = instance();
+        let traces = match &self.otlp_endpoint {
+            Some(collector) => Traces::to(collector, &instance).map_err(|error| format!("--otlp-endpoint: {error}"))?,
+            None => Traces::default(),
+        };
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"), instance, namespaces = ?self.namespaces,
             selector = self.watch_selector, allowed_hosts = ?self.allowed_hosts,
             allowed_addresses = ?self.allowed_addresses, allowed_proxies = ?self.allowed_proxies, ?leader_election,
-            allocator = memory::settings(), health = %server.addresses().health, metrics = %server.addresses().metrics,
+            traces = self.otlp_endpoint.as_ref().map(ToString::to_string), allocator = memory::settings(), health = %server.addresses().health, metrics = %server.addresses().metrics,
             "starting"
         );
         let config = api_server::config().await?;
@@ -225,10 +235,13 @@ impl RunArgs {
             operator_token_file: self.operator_token_file,
             entra_login_host: self.entra_login_host,
             leader_election,
+            traces: traces.clone(),
             instance,
         };
         let ended = operate(config, options, metrics, Probes { heartbeat, readiness }, stop).await;
         server.stop();
+        // It waits for the collector, which is nothing for a thread of the runtime.
+        drop(tokio::task::spawn_blocking(move || traces.end()).await);
         ended.map_err(|error| error.to_string())
     }
 }

@@ -24,6 +24,7 @@ use crate::lifecycle::observed::same_workspace;
 use crate::poller::{Health, Poller, Settings as PollerSettings, Sweeping, SystemClock};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::Polling;
+use crate::telemetry::traces::Trace;
 
 /// How long a connection outlives its object.
 const RETAINED: Duration = Duration::from_mins(15);
@@ -78,11 +79,20 @@ pub(super) struct Line {
     made_of: MadeOf,
     pub(super) client: Client,
     pub(super) poller: Poller<Place>,
-    pub(super) versions: Versions,
+    pub(super) calls: CallsOfRuns,
 }
 
-/// The Jobs API version of each run that is followed: a run keeps the one it was started with.
-pub(super) type Versions = Arc<Mutex<HashMap<RunId, JobsApiVersion>>>;
+/// How runs that are followed are asked about.
+pub(super) type CallsOfRuns = Arc<Mutex<HashMap<RunId, OfRun>>>;
+
+/// What a call about a run needs to know of it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct OfRun {
+    /// A run keeps the version it was started with.
+    pub(super) version: JobsApiVersion,
+    /// The trace it belongs to, where there are traces.
+    pub(super) trace: Option<Trace>,
+}
 
 /// On whose line an object is followed, and which run of it.
 pub(super) type Follower = (WorkspaceKey, RunId);
@@ -121,7 +131,7 @@ impl Connections {
         let followed = std::mem::take(&mut *self.followed());
         for (place, follower) in followed {
             self.with_line_of(&follower, |line| {
-                line.versions.lock().unwrap_or_else(PoisonError::into_inner).remove(&follower.1);
+                line.calls.lock().unwrap_or_else(PoisonError::into_inner).remove(&follower.1);
                 line.poller.unwatch(&place);
             });
         }
@@ -150,17 +160,16 @@ impl Connections {
         client: Client,
         made_of: MadeOf,
     ) -> watch::Receiver<Health> {
-        let versions = Versions::default();
+        let calls = CallsOfRuns::default();
         // What the check of the workspace says of a version it does not know, nothing here has to.
         let version = pin.jobs_api_version.parse().unwrap_or_default();
-        let runs =
-            Followed { client: client.clone(), version, versions: Arc::clone(&versions), gate: self.gate.clone() };
+        let runs = Followed { client: client.clone(), version, calls: Arc::clone(&calls), gate: self.gate.clone() };
         let pages_per_second = SWEEP_SHARE * client.requests_per_second();
         let settings = PollerSettings { sweeping: Sweeping::Cheaper { pages_per_second }, ..PollerSettings::default() };
         let metrics = Arc::clone(&self.metrics);
         let poller = Poller::start(runs, self.clock, settings, self.wakes.clone(), metrics);
         let health = poller.health();
-        let line = Some(Line { made_of, client, poller, versions });
+        let line = Some(Line { made_of, client, poller, calls });
         self.map().insert(key.clone(), Connection::new(pin, line));
         health
     }

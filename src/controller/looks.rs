@@ -1,10 +1,12 @@
 //! What the controllers call: one look at an object, counted, with a panic contained, and what follows a look that failed.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::FutureExt;
+use futures::{FutureExt, Stream, StreamExt};
 use kube::ResourceExt;
+use kube::runtime::Controller;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tracing::Instrument;
@@ -15,11 +17,32 @@ use super::ports::{Place, StoreError};
 use super::process::Operator;
 use super::reconcile::{Next, after_failure};
 use super::subject::Workspace;
+use super::watch::Changes;
 use super::workspaces::Workspaces;
 use crate::telemetry::metrics::ReconcileResult;
 
+/// Looks at the runs' objects whenever they change or are woken, and at all of them when a term begins, until it is told to stop.
+///
+/// There is no cap: of more objects than a cap admits the next would be the first in hash order, and never some. All looks begin
+/// when they are due, and wait for their turn at what is scarce, first come first served.
+pub(super) fn looks_at_runs(
+    changes: Changes<Kept>,
+    store: Store<Kept>,
+    woken: impl Stream<Item = ObjectRef<Kept>> + Send + 'static,
+    terms: impl Stream<Item = ()> + Send + 'static,
+    stop: impl Future<Output = ()> + Send + Sync + 'static,
+    operator: Arc<Operator>,
+) -> impl Future<Output = ()> + Send {
+    Controller::for_stream(changes, store)
+        .reconcile_on(woken)
+        .reconcile_all_on(terms)
+        .graceful_shutdown_on(stop)
+        .run(look_at_run, after_run_failure, operator)
+        .for_each(|_| std::future::ready(()))
+}
+
 /// Looks at a run's object.
-pub(super) async fn look_at_run(kept: Arc<Kept>, operator: Arc<Operator>) -> Result<Action, StoreError> {
+async fn look_at_run(kept: Arc<Kept>, operator: Arc<Operator>) -> Result<Action, StoreError> {
     let place = place_of(&kept);
     let begun = Instant::now();
     let _underway = operator.metrics().reconcile_begins("databricksrun");
@@ -47,7 +70,7 @@ pub(super) async fn look_at_run(kept: Arc<Kept>, operator: Arc<Operator>) -> Res
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape the controller asks for")]
-pub(super) fn after_run_failure(kept: Arc<Kept>, error: &StoreError, _: Arc<Operator>) -> Action {
+fn after_run_failure(kept: Arc<Kept>, error: &StoreError, _: Arc<Operator>) -> Action {
     about(&place_of(&kept), Some(&kept))
         .in_scope(|| tracing::warn!(reason = error.reason(), %error, "a look failed and is repeated"));
     Action::requeue(after_failure(error))
@@ -88,3 +111,6 @@ pub(super) fn after_workspace_failure<K: Workspace>(object: Arc<K>, error: &Stor
 pub(super) fn place_of(kept: &Kept) -> Place {
     Place { namespace: kept.namespace().unwrap_or_default().into(), name: kept.name_any().into() }
 }
+
+#[cfg(test)]
+mod fairness;

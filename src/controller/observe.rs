@@ -8,6 +8,11 @@ use crate::api::status::DatabricksRunStatus;
 use crate::api::workspace::WorkspaceKind;
 use crate::lifecycle::{Phase, Subject};
 
+/// Whether the object's newest request has ended.
+pub(super) fn is_done(object: &RunObject) -> bool {
+    object.status.as_ref().is_some_and(|status| status.completion_time.is_some())
+}
+
 /// Whether nothing is to be done for an object: its newest request has ended, nothing of it is held, and nothing was asked
 /// of it since that the status does not know of. What was asked while no operator was there, and could not be begun at
 /// the first look, waits like anything else.

@@ -21,7 +21,7 @@ use super::gate::Gate;
 use super::kept::Kept;
 use super::known::{Known, KnownOfCluster};
 use super::kubernetes::Kubernetes;
-use super::looks::{Watched, after_run_failure, after_workspace_failure, look_at_run, look_at_workspace};
+use super::looks::{Watched, after_workspace_failure, look_at_workspace, looks_at_runs};
 use super::measure::measure;
 use super::namespaces::{self, NamespaceWatch};
 use super::ports::Place;
@@ -45,7 +45,7 @@ use crate::leader::{ApiLeases, Campaign, Election, Lead, Timing};
 use crate::lifecycle::run_key::VERSIONS;
 use crate::lifecycle::{Settings, TakeOver};
 use crate::poller::SystemClock;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Traces};
 
 /// What the operator is started with.
 #[derive(Debug, Clone)]
@@ -76,6 +76,8 @@ pub struct Options {
     pub entra_login_host: Option<Host>,
     /// The Lease whose holder works while other replicas stand by; none where this is the only one.
     pub leader_election: Option<LeaderElection>,
+    /// Where spans of requests and calls go.
+    pub traces: Traces,
     /// This process's name in intents, events and the Lease; unique per start.
     pub instance: String,
 }
@@ -155,14 +157,15 @@ pub async fn operate(
     let (wakes, woken) = mpsc::channel(WAKES);
     let known = watches.known();
     let connections = Arc::new(Connections::new(known, clock, gate.clone(), wakes.clone(), Arc::clone(&metrics)));
-    let operator = Arc::new(Reconciler::new(
+    let operator = Reconciler::new(
         kubernetes.clone(),
         Arc::clone(&connections),
         Clocks(clock),
         (*settings).clone(),
         lead,
         Arc::clone(&metrics),
-    ));
+    );
+    let operator = Arc::new(operator.tracing(options.traces.clone()));
     let shared = Shared {
         gate,
         kubernetes,
@@ -171,7 +174,7 @@ pub async fn operate(
         limiters: Arc::new(Limiters::new(options.requests_per_second)),
         network: Network::new(options.hosts.clone(), options.proxies.clone()),
         entra_login: options.entra_login_host.clone(),
-        observer: Arc::new(Calls(Arc::clone(&metrics))),
+        observer: Arc::new(Calls { metrics: Arc::clone(&metrics), traces: options.traces.clone() }),
         submit_timeout: options.submit_timeout,
         own: OperatorsOwn {
             namespace: options.operator_namespace.clone(),
@@ -412,15 +415,13 @@ fn look_at_runs(
 ) {
     let woken = tokio_stream(wakes).map(|place: Place| ObjectRef::<Kept>::new(&place.name).within(&place.namespace));
     let mut stop = stopping.subscribe();
-    let controller = Controller::for_stream(watch.changes, watch.store)
-        .reconcile_on(woken)
-        .reconcile_all_on(shared.gate.terms())
-        .graceful_shutdown_on(async move { drop(stop.recv().await) })
-        .run(look_at_run, after_run_failure, Arc::clone(&shared.operator));
+    let stop = async move { drop(stop.recv().await) };
+    let (terms, operator) = (shared.gate.terms(), Arc::clone(&shared.operator));
+    let looks = looks_at_runs(watch.changes, watch.store, woken, terms, stop, operator);
     controllers.spawn(async move {
         // Without the workspaces every run would seem to have lost its own.
         all_known(known).await;
-        controller.for_each(|_| std::future::ready(())).await;
+        looks.await;
     });
 }
 

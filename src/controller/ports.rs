@@ -19,6 +19,7 @@ use crate::databricks::model::RunOutput;
 use crate::lifecycle::step::{FoundRun, FreshRun, JobMatch, RunTarget};
 use crate::lifecycle::{Announcement, IdempotencyToken, Now, Reading, WorkspaceView};
 use crate::poller::{Recorded, Snapshot};
+use crate::telemetry::traces::Trace;
 
 /// Namespace and name of a run's object: the key of everything that is remembered of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -168,8 +169,8 @@ pub trait Remote: Send + Sync + 'static {
         since: i64,
     ) -> impl Future<Output = Result<Vec<FoundRun>, DatabricksError>> + Send;
 
-    /// Has a run followed by the poller, or goes on doing so. Without anything on record it is read at once.
-    fn follow(&self, place: &Place, pin: &WorkspacePin, run: RunId, pace: Pace, recorded: Option<Recorded>);
+    /// Has a run followed by the poller, or goes on doing so.
+    fn follow(&self, place: &Place, pin: &WorkspacePin, run: RunId, how: Following);
 
     /// Has no run of this object followed.
     fn forget(&self, place: &Place);
@@ -205,6 +206,17 @@ pub struct Pace {
     pub initial_seconds: u32,
     /// The longest pause, in seconds.
     pub max_seconds: u32,
+}
+
+/// How a run is followed.
+#[derive(Debug, Clone, Copy)]
+pub struct Following {
+    /// How often it is read.
+    pub pace: Pace,
+    /// What the status tells of it; without this it is read at once.
+    pub recorded: Option<Recorded>,
+    /// The trace that its calls belong to, where there are traces.
+    pub trace: Option<Trace>,
 }
 
 /// Time.

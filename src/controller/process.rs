@@ -1,4 +1,4 @@
-//! What the ports are in a real process: the machine's clocks, and the metrics as the witness of calls to Databricks.
+//! What the ports are in a real process: the machine's clocks, and the metrics and traces as witnesses of calls to Databricks.
 
 use std::sync::Arc;
 
@@ -8,10 +8,11 @@ use super::connections::Connections;
 use super::kubernetes::Kubernetes;
 use super::ports::Clock;
 use super::reconcile::Reconciler;
+use super::spans;
 use crate::databricks::observer::{Call, Observer, Operation};
 use crate::lifecycle::Now;
 use crate::poller::{self, SystemClock};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Traces};
 
 /// The machine's clocks, shared with the pollers so that their instants compare.
 #[derive(Clone, Copy)]
@@ -24,16 +25,23 @@ impl Clock for Clocks {
     }
 }
 
-/// Tells the metrics of calls to Databricks.
-pub(super) struct Calls(pub(super) Arc<Metrics>);
+/// Tells metrics and traces of calls to Databricks.
+pub(super) struct Calls {
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) traces: Traces,
+}
 
 impl Observer for Calls {
     fn call(&self, call: &Call) {
         let operation = call.operation.as_str();
         let duration = (!call.duration.is_zero()).then_some(call.duration);
-        self.0.api_called(operation, call.outcome, call.http_status, duration);
+        self.metrics.api_called(operation, call.outcome, call.http_status, duration);
         if call.operation == Operation::Token {
-            self.0.token_refreshed(call.outcome);
+            self.metrics.token_refreshed(call.outcome);
+        }
+        if self.traces.are_told() && duration.is_some() {
+            let (attributes, status) = spans::of_call(call);
+            self.traces.tell_call(operation, call.duration, attributes, status);
         }
     }
 }

@@ -13,11 +13,13 @@ use super::about::{about, of_run};
 use super::fail_points::{self, When};
 use super::kept::{AtRest, Kept};
 use super::memories::{Entry, Memories};
-use super::observe::{Looked, is_done_with};
+use super::observe::{Looked, is_done, is_done_with};
+use super::pace::pace;
 use super::perform::perform;
-use super::ports::{Clock, Objects, Pace, Place, Remote, StoreError, Stored};
+use super::ports::{Clock, Following, Objects, Place, Remote, StoreError, Stored};
 use super::record::{metadata_patch, status_patch};
 use super::recorded::recorded;
+use super::spans;
 use crate::api::conditions::Reason;
 use crate::api::run::{RunObject, START_ANNOTATION};
 use crate::leader::Lead;
@@ -25,8 +27,9 @@ use crate::lifecycle::{
     Announcement, Change, Effect, EventReason, MetadataChange, Observed, Phase, Settings, Severity, Step,
     WorkspaceView, begin, decide, settle, verdict,
 };
-use crate::telemetry::Metrics;
 use crate::telemetry::metrics::StatusWrite;
+use crate::telemetry::traces::during;
+use crate::telemetry::{Metrics, Traces};
 
 /// Steps in one look. A run's start takes five; more means that somebody edits faster than we write.
 const MAX_STEPS: usize = 16;
@@ -60,6 +63,7 @@ pub struct Reconciler<O, R, C> {
     lead: Lead,
     memories: Memories,
     metrics: Arc<Metrics>,
+    traces: Traces,
     stopping: AtomicBool,
 }
 
@@ -67,7 +71,13 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
     /// Puts one together. `lead` counts its instants on the monotonic clock of `clock`.
     pub fn new(objects: O, remote: R, clock: C, settings: Settings, lead: Lead, metrics: Arc<Metrics>) -> Self {
         let (memories, stopping) = (Memories::default(), AtomicBool::new(false));
-        Self { objects, remote, clock, settings, lead, memories, metrics, stopping }
+        Self { objects, remote, clock, settings, lead, memories, metrics, traces: Traces::default(), stopping }
+    }
+
+    /// Has it tell its requests as traces.
+    #[must_use]
+    pub fn tracing(self, traces: Traces) -> Self {
+        Self { traces, ..self }
     }
 
     /// Where it counts.
@@ -300,7 +310,8 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
     async fn call(&self, place: &Place, entry: &mut Entry, object: &RunObject, effect: &Effect) {
         begin(&mut entry.memory, effect);
         fail_points::of_call(When::Before, place, effect);
-        let outcome = perform(&self.remote, &place.namespace, effect).await;
+        let performed = perform(&self.remote, &place.namespace, effect);
+        let outcome = during(spans::trace_of(&self.traces, object), performed).await;
         fail_points::of_call(When::After, place, effect);
         tracing::debug!(effect = effect.name(), "performed");
         if let Effect::Cancel { .. } = effect {
@@ -343,6 +354,7 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
                 let written = entry.wrote(written);
                 of_run(&change.status);
                 self.finished(object, change);
+                spans::tell(&self.traces, object, &change.status, self.clock.now().wall);
                 self.announce(&written, &change.announce).await;
                 Ok(written)
             }
@@ -452,8 +464,9 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
         let looked = Looked::at(object);
         match (Phase::of(looked.status()).run(), &looked.status().workspace) {
             (Some(run), Some(pin)) => {
+                let trace = spans::trace_of(&self.traces, object);
                 let recorded = recorded(&looked, self.clock.now());
-                self.remote.follow(place, pin, run, pace(&looked), recorded);
+                self.remote.follow(place, pin, run, Following { pace: pace(&looked), recorded, trace });
             }
             _ => self.remote.forget(place),
         }
@@ -471,22 +484,6 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
             }
         }
     }
-}
-
-/// Whether the object's newest request has ended.
-fn is_done(object: &RunObject) -> bool {
-    object.status.as_ref().is_some_and(|status| status.completion_time.is_some())
-}
-
-fn pace(looked: &Looked<'_>) -> Pace {
-    const INITIAL: u32 = 5;
-    const MAX: u32 = 60;
-    let polling = looked.spec().ok().and_then(|spec| spec.polling);
-    let seconds =
-        |asked: Option<i32>, default: u32| asked.and_then(|asked| u32::try_from(asked).ok()).unwrap_or(default).max(1);
-    let initial_seconds = seconds(polling.and_then(|polling| polling.initial_seconds), INITIAL);
-    let max_seconds = seconds(polling.and_then(|polling| polling.max_seconds), MAX).max(initial_seconds);
-    Pace { initial_seconds, max_seconds }
 }
 
 /// What to do after a look that failed.

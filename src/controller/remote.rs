@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime};
 use k8s_openapi::jiff::Timestamp;
 use tracing::Instrument;
 
-use super::connections::{Connections, Versions};
+use super::connections::{CallsOfRuns, Connections, OfRun};
 use super::gate::{Gate, Shut};
-use super::ports::{Pace, Place, Remote, reading_of};
+use super::ports::{Following, Place, Remote, reading_of};
 use super::subject::WorkspaceKey;
 use crate::api::status::{Endpoint, WorkspacePin};
 use crate::api::workspace::WorkspaceKind;
@@ -22,7 +22,8 @@ use crate::databricks::{self, ListRuns, LiveRuns};
 use crate::lifecycle::step::{FoundRun, FreshRun, JobMatch, RunTarget};
 use crate::lifecycle::verdict::{Look, look};
 use crate::lifecycle::{IdempotencyToken, Reading, WorkspaceView};
-use crate::poller::{Page, Part, Poller, Read, Recorded, Row, Runs, Schedule};
+use crate::poller::{Page, Part, Poller, Read, Row, Runs, Schedule};
+use crate::telemetry::traces::during;
 
 /// Pages of `runs/list` that are looked through for a run in doubt: 500 runs.
 const LOOK_UP_PAGES: usize = 20;
@@ -69,15 +70,15 @@ pub(super) struct Followed {
     pub(super) client: Client,
     /// The one that lists are asked for with: the workspace object's own.
     pub(super) version: JobsApiVersion,
-    pub(super) versions: Versions,
+    pub(super) calls: CallsOfRuns,
     pub(super) gate: Gate,
 }
 
 impl Runs for Followed {
     async fn get_run(&self, run: RunId) -> Result<Read, Error> {
-        let version = self.versions.lock().unwrap_or_else(PoisonError::into_inner).get(&run).copied();
-        // A run that is not followed any more: its answer is not looked at either.
-        let get = within(&self.gate, self.client.get_run(version.unwrap_or_default(), run));
+        // None of a run that is not followed any more: its answer is not looked at either.
+        let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner).get(&run).copied().unwrap_or_default();
+        let get = during(calls.trace, within(&self.gate, self.client.get_run(calls.version, run)));
         let answered = get.instrument(tracing::error_span!("poll", run_id = %run)).await?;
         Ok(Read { run: answered.value, server_time: answered.server_time })
     }
@@ -181,19 +182,19 @@ impl Remote for Arc<Connections> {
         Ok(found.runs.iter().map(|run| FoundRun { run: run.run_id, ended: has_ended(run) }).collect())
     }
 
-    fn follow(&self, place: &Place, pin: &WorkspacePin, run: RunId, rhythm: Pace, recorded: Option<Recorded>) {
+    fn follow(&self, place: &Place, pin: &WorkspacePin, run: RunId, how: Following) {
         let (Some(key), Ok(version)) = (WorkspaceKey::of_pin(&place.namespace, pin), version(pin)) else { return };
         let schedule = Schedule {
-            initial: Duration::from_secs(rhythm.initial_seconds.into()),
-            max: Duration::from_secs(rhythm.max_seconds.into()),
+            initial: Duration::from_secs(how.pace.initial_seconds.into()),
+            max: Duration::from_secs(how.pace.max_seconds.into()),
         };
         self.with_line(&key, pin, |line| {
-            let mut versions = line.versions.lock().unwrap_or_else(PoisonError::into_inner);
-            versions.insert(run, version);
-            line.poller.watch(place.clone(), run, schedule, recorded);
+            let mut calls = line.calls.lock().unwrap_or_else(PoisonError::into_inner);
+            calls.insert(run, OfRun { version, trace: how.trace });
+            line.poller.watch(place.clone(), run, schedule, how.recorded);
             let before = self.followed().insert(place.clone(), (key.clone(), run));
             if let Some((_, other)) = before.filter(|(_, before)| *before != run) {
-                versions.remove(&other);
+                calls.remove(&other);
             }
         });
     }
@@ -201,7 +202,7 @@ impl Remote for Arc<Connections> {
     fn forget(&self, place: &Place) {
         let Some(follower) = self.followed().remove(place) else { return };
         self.with_line_of(&follower, |line| {
-            line.versions.lock().unwrap_or_else(PoisonError::into_inner).remove(&follower.1);
+            line.calls.lock().unwrap_or_else(PoisonError::into_inner).remove(&follower.1);
             line.poller.unwatch(place);
         });
     }

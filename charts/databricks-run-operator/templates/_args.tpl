@@ -37,6 +37,9 @@
 - {{ printf "--metrics-address=%s" (include "dbrun.address" (dict "host" .Values.bindAddress "port" .Values.metrics.port)) | quote }}
 - {{ printf "--log-format=%s" .Values.log.format | quote }}
 - {{ printf "--log-level=%s" .Values.log.level | quote }}
+{{- with .Values.traces.endpoint }}
+- {{ printf "--otlp-endpoint=%s" . | quote }}
+{{- end }}
 {{- range .Values.extraArgs }}
 - {{ . | quote }}
 {{- end }}

@@ -8,14 +8,16 @@ use std::time::Duration;
 use databricks_run_operator::api::run::RunObject;
 use databricks_run_operator::api::status::{Endpoint, WorkspacePin};
 use databricks_run_operator::api::workspace::WorkspaceKind;
-use databricks_run_operator::controller::ports::{Clock, Objects, Pace, Place, Remote, StoreError, Stored, reading_of};
+use databricks_run_operator::controller::ports::{
+    Clock, Following, Objects, Place, Remote, StoreError, Stored, reading_of,
+};
 use databricks_run_operator::databricks::error::{CredentialsError, Error, TransportError};
 use databricks_run_operator::databricks::ids::{RepairId, RunId};
 use databricks_run_operator::databricks::model::RunOutput;
 use databricks_run_operator::lifecycle::observed::same_workspace;
 use databricks_run_operator::lifecycle::step::{FoundRun, FreshRun, JobMatch, RunTarget};
 use databricks_run_operator::lifecycle::{Announcement, IdempotencyToken, Now, Reading, WorkspaceView};
-use databricks_run_operator::poller::{Answer, Ask, AskPage, PageAnswer, Read, Recorded, Schedule, Swept};
+use databricks_run_operator::poller::{Answer, Ask, AskPage, PageAnswer, Read, Schedule, Swept};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
@@ -326,17 +328,17 @@ impl Remote for Port {
         self.databricks("find runs", CALL_DEADLINE, host, |_, _| (), effect).await
     }
 
-    fn follow(&self, place: &Place, pin: &WorkspacePin, run: RunId, rhythm: Pace, recorded: Option<Recorded>) {
+    fn follow(&self, place: &Place, pin: &WorkspacePin, run: RunId, how: Following) {
         let mut world = self.world.lock();
         let (now, id) = (world.now, self.process);
         let clock = world.processes[id].clocks.read_for_poller(now);
         let lines = &mut world.processes[id].lines;
         let Some(line) = lines.get_mut(&pin.name).filter(|line| same_workspace(&line.pin, pin)) else { return };
         let schedule = Schedule {
-            initial: Duration::from_secs(rhythm.initial_seconds.into()),
-            max: Duration::from_secs(rhythm.max_seconds.into()),
+            initial: Duration::from_secs(how.pace.initial_seconds.into()),
+            max: Duration::from_secs(how.pace.max_seconds.into()),
         };
-        line.book.watch(place.clone(), run, schedule, recorded, clock);
+        line.book.watch(place.clone(), run, schedule, how.recorded, clock);
         let line = line.id;
         lines.followed.insert(place.clone(), (pin.name.clone(), run));
         lines::arm(&mut world, id, line);

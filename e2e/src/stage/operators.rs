@@ -8,7 +8,7 @@ use std::time::Duration;
 use databricks_run_operator::controller::{Options, Pulse, operate};
 use databricks_run_operator::databricks::host_policy::HostPolicy;
 use databricks_run_operator::databricks::proxy::AllowedProxies;
-use databricks_run_operator::telemetry::Metrics;
+use databricks_run_operator::telemetry::{Metrics, Traces};
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::sync::oneshot;
@@ -37,6 +37,7 @@ pub fn options(namespace: &str) -> Options {
         entra_login_host: None,
         // Tests of the election have one; to the others it would be seconds of waiting and nothing else.
         leader_election: None,
+        traces: Traces::default(),
         instance: format!("test_{:016x}", rand::random::<u64>()),
     }
 }

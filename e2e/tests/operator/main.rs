@@ -33,6 +33,7 @@ mod slow_api_server;
 mod stranded;
 mod suspension;
 mod sweeps;
+mod traces;
 mod trust;
 mod ttl;
 mod undecodable;
