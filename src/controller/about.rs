@@ -13,9 +13,8 @@ pub(super) fn about(place: &Place, kept: Option<&Kept>) -> Span {
     let uid = kept.and_then(|kept| kept.meta().uid.as_deref());
     let (namespace, name) = (&*place.namespace, &*place.name);
     let span = tracing::error_span!("run", namespace, name, uid, run_id = Empty, attempt = Empty);
-    if let Some(status) = kept.and_then(Kept::whole).and_then(|object| object.status.as_ref()) {
-        tell(&span, status);
-    }
+    span.record("run_id", kept.and_then(Kept::run).map(tracing::field::display));
+    span.record("attempt", kept.and_then(Kept::attempt));
     span
 }
 

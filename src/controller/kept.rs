@@ -1,9 +1,11 @@
-//! What the watch keeps of an object. One with which nothing is to be done is kept as a few hundred bytes, of a type of its own:
-//! no decision can be made of what is no longer there, so whoever has something to decide reads the whole object first.
+//! What the watch keeps of an object: packed, for most of the time nobody looks at it. One with which nothing is to be done is kept as
+//! a few hundred bytes, of a type of its own: no decision can be made of what is no longer there, so whoever has something to
+//! decide reads the whole object first.
 
 use std::borrow::Cow;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -12,24 +14,37 @@ use kube::core::{NamespaceResourceScope, ObjectMeta};
 use serde::Deserialize;
 
 use super::marks::{is_mark, kept_by};
-use super::observe::Looked;
+use super::observe::{Looked, is_done_with};
+use super::packed::Packed;
 use crate::api::conditions::{FINISHED, State};
 use crate::api::run::{
     CANCEL_ANNOTATION, DatabricksRun, FINALIZER, REPAIR_ANNOTATION, RERUN_ANNOTATION, RunObject, START_ANNOTATION,
 };
-use crate::lifecycle::{Now, Settings, is_at_rest, time_left};
+use crate::databricks::ids::RunId;
+use crate::lifecycle::{Now, Phase, Settings, is_at_rest, time_left};
 
 /// The annotations that decisions are made of.
 const OURS: [&str; 4] = [RERUN_ANNOTATION, CANCEL_ANNOTATION, REPAIR_ANNOTATION, START_ANNOTATION];
 
-/// An object as it is kept.
+/// An object as it is kept. A clone is the same one once more.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(from = "RunObject")]
 pub enum Kept {
     /// One with which something is to be done, or may be.
-    Whole(Box<RunObject>),
+    Active(Arc<Active>),
     /// One with which nothing is to be done, unless its time to live is up.
-    AtRest(Box<AtRest>),
+    AtRest(Arc<AtRest>),
+}
+
+/// A whole object, and what is asked of it when nobody looks at it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Active {
+    packed: Packed,
+    state: &'static str,
+    is_seen: bool,
+    is_done_with: bool,
+    run: Option<RunId>,
+    attempt: Option<i32>,
 }
 
 /// What is left of an object whose newest request has ended and of which nothing more is asked.
@@ -58,30 +73,63 @@ impl Kept {
         let keep_keys = &settings.ttl_keep_keys;
         strip(&mut object.metadata, keep_keys);
         match at_rest(&object, settings, now) {
-            None => Self::Whole(Box::new(object)),
+            None => Self::from(object),
             Some(goes) => {
                 let state = state_of(&object);
                 let mut metadata = object.metadata;
                 metadata.labels = metadata.labels.filter(|labels| labels.keys().any(|name| is_mark(name, keep_keys)));
                 metadata.owner_references = None;
-                Self::AtRest(Box::new(AtRest { metadata, state, goes }))
+                Self::AtRest(Arc::new(AtRest { metadata, state, goes }))
             }
         }
     }
 
-    /// The object, unless it is at rest.
+    /// The same as what is kept already, if that is of the same version: a list of everything need not be held twice.
     #[must_use]
-    pub fn whole(&self) -> Option<&RunObject> {
+    pub(super) fn or_known(self, known: Option<Arc<Self>>) -> Self {
+        let (ours, rests) = (self.meta(), |kept: &Self| kept.active().is_none());
+        let is_same = |known: &Arc<Self>| {
+            let theirs = known.meta();
+            ours.resource_version.is_some()
+                && (&ours.uid, &ours.resource_version) == (&theirs.uid, &theirs.resource_version)
+                && rests(&self) == rests(known)
+        };
+        known.filter(is_same).map_or_else(|| self.clone(), |known| (*known).clone())
+    }
+
+    /// The object, unpacked; none of one at rest.
+    #[must_use]
+    pub fn whole(&self) -> Option<RunObject> {
+        self.active().and_then(|active| active.packed.unpack())
+    }
+
+    fn active(&self) -> Option<&Active> {
         match self {
-            Self::Whole(object) => Some(object),
+            Self::Active(active) => Some(active),
             Self::AtRest(_) => None,
         }
+    }
+
+    /// Whether there is nothing to do with it; see [`is_done_with`].
+    #[must_use]
+    pub fn is_done_with(&self) -> bool {
+        self.active().is_none_or(|active| active.is_done_with)
+    }
+
+    /// The run that is under way.
+    pub(super) fn run(&self) -> Option<RunId> {
+        self.active().and_then(|active| active.run)
+    }
+
+    /// The number of the newest attempt.
+    pub(super) fn attempt(&self) -> Option<i32> {
+        self.active().and_then(|active| active.attempt)
     }
 
     /// The display state as a word from the fixed list: a label must never be what somebody wrote.
     pub(super) fn state(&self) -> &'static str {
         match self {
-            Self::Whole(object) => state_of(object),
+            Self::Active(active) => active.state,
             Self::AtRest(rest) => rest.state,
         }
     }
@@ -106,10 +154,7 @@ impl Kept {
 
     /// Whether the status says that an operator has seen the object.
     fn is_seen(&self) -> bool {
-        match self {
-            Self::Whole(object) => object.status.as_ref().is_some_and(|status| status.observed_generation >= Some(0)),
-            Self::AtRest(_) => true,
-        }
+        self.active().is_none_or(|active| active.is_seen)
     }
 }
 
@@ -123,10 +168,18 @@ impl AtRest {
     }
 }
 
-/// What the controller asks of the kinds it is given; nothing is ever read as this type.
+/// As an active one. (The controller asks it of the kinds it is given; nothing is ever read as this type.)
 impl From<RunObject> for Kept {
     fn from(object: RunObject) -> Self {
-        Self::Whole(Box::new(object))
+        let status = object.status.as_ref();
+        Self::Active(Arc::new(Active {
+            state: state_of(&object),
+            is_seen: status.is_some_and(|status| status.observed_generation >= Some(0)),
+            is_done_with: is_done_with(&object),
+            run: status.and_then(|status| Phase::of(status).run()),
+            attempt: status.and_then(|status| status.attempt),
+            packed: Packed::of(object),
+        }))
     }
 }
 
@@ -152,15 +205,15 @@ impl Resource for Kept {
 
     fn meta(&self) -> &ObjectMeta {
         match self {
-            Self::Whole(object) => &object.metadata,
+            Self::Active(active) => &active.packed.metadata,
             Self::AtRest(rest) => &rest.metadata,
         }
     }
 
     fn meta_mut(&mut self) -> &mut ObjectMeta {
         match self {
-            Self::Whole(object) => &mut object.metadata,
-            Self::AtRest(rest) => &mut rest.metadata,
+            Self::Active(active) => &mut Arc::make_mut(active).packed.metadata,
+            Self::AtRest(rest) => &mut Arc::make_mut(rest).metadata,
         }
     }
 }
@@ -299,6 +352,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_listed_again_is_kept_once_and_what_is_new_takes_its_place() {
+        let listed = |version: &str, status: Value| {
+            kept(json!({"uid": "u", "generation": 1, "resourceVersion": version}), status)
+        };
+        let begun = || json!({"observedGeneration": 1, "runKey": KEY});
+        let is_shared = |kept: &Kept, known: &Kept| match (kept, known) {
+            (Kept::Active(kept), Kept::Active(known)) => Arc::ptr_eq(kept, known),
+            (Kept::AtRest(kept), Kept::AtRest(known)) => Arc::ptr_eq(kept, known),
+            _ => false,
+        };
+        for status in [begun(), ended()] {
+            let known = listed("5", status.clone());
+            let again = |kept: Kept| kept.or_known(Some(Arc::new(known.clone())));
+            assert!(is_shared(&again(listed("5", status.clone())), &known));
+            assert!(!is_shared(&again(listed("6", status.clone())), &known));
+            let made_anew = kept(json!({"uid": "v", "generation": 1, "resourceVersion": "5"}), status.clone());
+            assert!(!is_shared(&again(made_anew), &known));
+        }
+        let known = Arc::new(Kept::from(object(json!({"uid": "u", "generation": 1, "resourceVersion": "5"}), ended())));
+        assert!(listed("5", ended()).or_known(Some(known)).whole().is_none(), "it is at rest by now");
+    }
+
+    #[test]
     fn a_time_to_live_is_counted_from_the_end_and_not_at_all_where_it_was_told_that_a_tool_keeps_the_object() {
         let mark = json!({"generation": 1, "annotations": {"argocd.argoproj.io/tracking-id": "app"}});
         let rests_for = |metadata: Value, status: Value| {
@@ -306,7 +382,7 @@ mod tests {
             object.spec["ttlSecondsAfterFinished"] = json!(90);
             match Kept::of(object, &settings(), now()) {
                 Kept::AtRest(rest) => rest.rests_for(now()),
-                Kept::Whole(object) => panic!("{object:?}"),
+                Kept::Active(active) => panic!("{active:?}"),
             }
         };
         assert_eq!(rests_for(json!({"generation": 1}), ended()), Some(Duration::from_secs(30)));

@@ -16,7 +16,6 @@ use super::looks::place_of;
 use super::ports::Place;
 use super::watch::{Complete, Listing, RUN};
 use crate::databricks::ids::RunId;
-use crate::lifecycle::Phase;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::Polling;
 
@@ -64,9 +63,7 @@ fn runs(stores: &[Store<Kept>]) -> Figures {
     let mut figures = Figures { states: HashMap::new(), live: Vec::new() };
     for kept in stores.iter().flat_map(Store::state) {
         *figures.states.entry(kept.state()).or_default() += 1;
-        let status = kept.whole().and_then(|object| object.status.as_ref());
-        let run = status.and_then(|status| Phase::of(status).run());
-        figures.live.extend(run.map(|run| (place_of(&kept), run)));
+        figures.live.extend(kept.run().map(|run| (place_of(&kept), run)));
     }
     figures
 }

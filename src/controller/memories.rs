@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use kube::core::ObjectMeta;
 
+use super::packed::Packed;
 use super::ports::{Place, Stored};
 use crate::api::run::RunObject;
 use crate::lifecycle::{Announcement, Memory};
@@ -19,7 +20,7 @@ pub(super) struct Entry {
     /// What `lifecycle` remembers.
     pub(super) memory: Memory,
     /// The object as the API server last answered it to us, until the watch has caught up.
-    written: Option<Stored>,
+    written: Option<Written>,
     /// What was told before the object is let go of: a release that fails is repeated, what it tells is not.
     pub(super) told: Vec<Announcement>,
     /// When the object was last looked at.
@@ -28,12 +29,23 @@ pub(super) struct Entry {
     pub(super) unreadable_told: Option<i64>,
 }
 
+/// What the API server answered, packed, and when it was asked.
+#[derive(Debug)]
+struct Written {
+    packed: Packed,
+    asked_at: Duration,
+}
+
 impl Entry {
     /// The newer of what was watched and what we wrote. Resource versions are numbers that grow (Kubernetes 1.35 and
     /// later say so); where they are not, what was watched counts, and compare-and-swap keeps us honest.
-    pub(super) fn newest(&mut self, watched: &RunObject) -> RunObject {
+    pub(super) fn newest(&mut self, watched: RunObject) -> RunObject {
         self.catch_up(&watched.metadata);
-        self.written.as_ref().map_or_else(|| watched.clone(), |written| written.object.clone())
+        let written = self.written.as_ref().and_then(|written| written.packed.unpack());
+        if written.is_none() {
+            self.written = None;
+        }
+        written.unwrap_or(watched)
     }
 
     /// Lets go of what we wrote where what was watched is as new, and of everything where it is another object.
@@ -51,17 +63,19 @@ impl Entry {
             return;
         }
         let version = |metadata: &ObjectMeta| metadata.resource_version.as_deref()?.parse::<u64>().ok();
-        self.written.take_if(|written| version(&written.object.metadata) <= version(watched));
+        self.written.take_if(|written| version(&written.packed.metadata) <= version(watched));
     }
 
     /// Keeps what the API server has answered; the object.
     pub(super) fn wrote(&mut self, stored: Stored) -> RunObject {
-        self.written.insert(stored).object.clone()
+        let Stored { object, asked_at } = stored;
+        self.written = Some(Written { packed: Packed::of(object.clone()), asked_at });
+        object
     }
 
     /// Since when the object may no longer be the newest there is; none for what was watched, which may be as old as it likes.
     pub(super) fn newest_at(&self) -> Option<Duration> {
-        self.written.as_ref().map(|stored| stored.asked_at)
+        self.written.as_ref().map(|written| written.asked_at)
     }
 
     /// Whether there is nothing here worth keeping for an object at rest.
@@ -130,7 +144,7 @@ mod tests {
         let entry = memories.of(&place);
         {
             let mut entry = entry.lock().await;
-            entry.newest(&object("new", "5"));
+            entry.newest(object("new", "5"));
             entry.wrote(Stored { object: object("new", "7"), asked_at: Duration::ZERO });
             entry.told.push(Announcement::normal(EventReason::RunStarted, "started"));
         }

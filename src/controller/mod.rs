@@ -23,6 +23,7 @@ mod namespaces;
 mod observe;
 mod operate;
 mod pace;
+mod packed;
 mod perform;
 pub mod ports;
 mod process;
@@ -40,6 +41,5 @@ mod watch;
 mod workspaces;
 
 pub use kept::Kept;
-pub use observe::is_done_with;
 pub use operate::{LeaderElection, OperateError, Options, Pulse, operate};
 pub use reconcile::{Next, Reconciler, after_failure};

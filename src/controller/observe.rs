@@ -16,8 +16,7 @@ pub(super) fn is_done(object: &RunObject) -> bool {
 /// Whether nothing is to be done for an object: its newest request has ended, nothing of it is held, and nothing was asked
 /// of it since that the status does not know of. What was asked while no operator was there, and could not be begun at
 /// the first look, waits like anything else.
-#[must_use]
-pub fn is_done_with(object: &RunObject) -> bool {
+pub(super) fn is_done_with(object: &RunObject) -> bool {
     let Some(status) = &object.status else { return false };
     let handled = |annotation, handled: &Option<String>| {
         object.annotation(annotation).is_none_or(|token| handled.as_deref() == Some(token))

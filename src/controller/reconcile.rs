@@ -2,30 +2,31 @@
 //! there is nothing to do now. At most one call to Databricks per look. Each step is safe to repeat, so a look may end
 //! anywhere.
 
+mod tell;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kube::Resource;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::Instrument;
 
 use super::about::{about, of_run};
 use super::fail_points::{self, When};
 use super::kept::{AtRest, Kept};
 use super::memories::{Entry, Memories};
-use super::observe::{Looked, is_done, is_done_with};
+use super::observe::{Looked, is_done};
 use super::pace::pace;
 use super::perform::perform;
 use super::ports::{Clock, Following, Objects, Place, Remote, StoreError, Stored};
 use super::record::{metadata_patch, status_patch};
 use super::recorded::recorded;
 use super::spans;
-use crate::api::conditions::Reason;
 use crate::api::run::{RunObject, START_ANNOTATION};
 use crate::leader::Lead;
 use crate::lifecycle::{
-    Announcement, Change, Effect, EventReason, MetadataChange, Observed, Phase, Settings, Severity, Step,
-    WorkspaceView, begin, decide, settle, verdict,
+    Announcement, Change, Effect, EventReason, MetadataChange, Observed, Phase, Settings, Step, WorkspaceView, begin,
+    decide, settle, verdict,
 };
 use crate::telemetry::metrics::StatusWrite;
 use crate::telemetry::traces::during;
@@ -41,6 +42,13 @@ const STORE_PAUSE: Duration = Duration::from_secs(2);
 const OVERLOOKED: Duration = Duration::from_mins(7);
 /// An answer that contradicts itself is asked for again after this time.
 const DOUBT_PAUSE: Duration = Duration::from_secs(25);
+
+/// Looks that have an object in hand at once; the others wait, first come first served, with nothing but its name. Few more than
+/// there are calls to Kubernetes: each is about to wait for one, or for none.
+const IN_HAND: usize = 64;
+
+/// The right to have an object in hand.
+type Turn<'a> = Option<SemaphorePermit<'a>>;
 
 /// When to look again: now, after a time, or only when something happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,14 +72,16 @@ pub struct Reconciler<O, R, C> {
     memories: Memories,
     metrics: Arc<Metrics>,
     traces: Traces,
+    turns: Semaphore,
     stopping: AtomicBool,
 }
 
 impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
     /// Puts one together. `lead` counts its instants on the monotonic clock of `clock`.
     pub fn new(objects: O, remote: R, clock: C, settings: Settings, lead: Lead, metrics: Arc<Metrics>) -> Self {
-        let (memories, stopping) = (Memories::default(), AtomicBool::new(false));
-        Self { objects, remote, clock, settings, lead, memories, metrics, traces: Traces::default(), stopping }
+        let (memories, traces) = (Memories::default(), Traces::default());
+        let (turns, stopping) = (Semaphore::new(IN_HAND), AtomicBool::new(false));
+        Self { objects, remote, clock, settings, lead, memories, metrics, traces, turns, stopping }
     }
 
     /// Has it tell its requests as traces.
@@ -100,15 +110,18 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
         if !self.leads() {
             return Ok(Next::OnChange);
         }
-        let rest = match kept {
-            Kept::Whole(object) => return Box::pin(self.look_at(place, object)).await,
-            Kept::AtRest(rest) => rest,
-        };
-        if let Some(next) = self.leave_at_rest(place, rest).await {
+        if let Kept::AtRest(rest) = kept
+            && let Some(next) = self.leave_at_rest(place, rest).await
+        {
             return Ok(next);
         }
+        // The semaphore is never closed.
+        let turn = self.turns.acquire().await.ok();
+        if let Some(object) = kept.whole() {
+            return Box::pin(self.look_at(place, object, turn)).await;
+        }
         match self.objects.get(place).await {
-            Ok(Some(read)) => Box::pin(self.look_at(place, &read.object)).await,
+            Ok(Some(read)) => Box::pin(self.look_at(place, read.object, turn)).await,
             Ok(None) => {
                 self.gone(place).await;
                 Ok(Next::OnChange)
@@ -136,18 +149,19 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
         Some(next)
     }
 
-    async fn look_at(&self, place: &Place, watched: &RunObject) -> Result<Next, StoreError> {
+    async fn look_at(&self, place: &Place, watched: RunObject, turn: Turn<'_>) -> Result<Next, StoreError> {
         let entry = self.memories.of(place);
         let mut entry = entry.lock().await;
+        let was_done = is_done(&watched);
         let object = entry.newest(watched);
         // What was watched may be older, and know of no run yet.
         if let Some(status) = &object.status {
             of_run(status);
         }
-        let next = self.steps(place, &mut entry, object).await;
+        let next = self.steps(place, &mut entry, object, turn).await;
         entry.looked_at = Some(self.clock.now().mono);
         // Of what is not done, it is remembered when it was looked at.
-        if matches!(next, Ok(Next::OnChange)) && is_done(watched) && entry.is_spent() {
+        if matches!(next, Ok(Next::OnChange)) && was_done && entry.is_spent() {
             self.memories.drop(place);
         }
         match next {
@@ -192,7 +206,7 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
 
     /// Lets go of what was kept because the watch did not know it yet, and does now.
     pub fn caught_up(&self, place: &Place, kept: &Kept) {
-        self.memories.let_go_of_written(place, kept.meta());
+        self.memories.let_go_of_written(place, kube::Resource::meta(kept));
     }
 
     /// Whether nobody has looked at an object that is not done with for longer than any look asks for. A wake that fell on
@@ -201,12 +215,18 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
     pub fn is_overlooked(&self, place: &Place, kept: &Kept) -> bool {
         let now = self.clock.now().mono;
         self.lead.permits(now)
-            && kept.whole().is_some_and(|object| !is_done_with(object))
+            && !kept.is_done_with()
             && now >= OVERLOOKED
             && !self.memories.looked_at_since(place, now.saturating_sub(OVERLOOKED))
     }
 
-    async fn steps(&self, place: &Place, entry: &mut Entry, mut object: RunObject) -> Result<Next, StoreError> {
+    async fn steps(
+        &self,
+        place: &Place,
+        entry: &mut Entry,
+        mut object: RunObject,
+        mut turn: Turn<'_>,
+    ) -> Result<Next, StoreError> {
         let mut called = false;
         let mut read_to_start = false;
         for _ in 0..MAX_STEPS {
@@ -250,6 +270,8 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
                 }
                 Step::Remote(effect) => {
                     called = true;
+                    // Databricks may take its time, and what comes of it is recorded without waiting for another turn.
+                    drop(turn.take());
                     self.call(place, entry, &object, &effect).await;
                 }
                 Step::Wait(wait) => {
@@ -369,20 +391,6 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
         }
     }
 
-    /// Counts and logs the end of a request.
-    fn finished(&self, before: &RunObject, change: &Change) {
-        let was_finished = before.status.as_ref().is_some_and(|status| status.completion_time.is_some());
-        if change.status.completion_time.is_none() || was_finished {
-            return;
-        }
-        if let Some(ready) = change.status.conditions.first() {
-            if let Some(reason) = Reason::ALL.iter().find(|reason| reason.as_str() == ready.reason) {
-                self.metrics.run_finished(reason.as_str());
-            }
-            tracing::info!(reason = ready.reason, "finished");
-        }
-    }
-
     async fn mark(
         &self,
         place: &Place,
@@ -438,22 +446,9 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
 
     async fn reread(&self, place: &Place, entry: &mut Entry) -> Result<RunObject, StoreError> {
         let read = self.objects.get(place).await?.ok_or(StoreError::Gone)?;
-        let object = entry.newest(&read.object);
-        Ok(entry.wrote(Stored { object, ..read }))
-    }
-
-    async fn announce(&self, object: &RunObject, announcements: &[Announcement]) {
-        for announcement in announcements {
-            if announcement.reason == EventReason::RunOrphaned {
-                self.metrics.run_orphaned();
-            }
-            if announcement.severity == Severity::Warning {
-                tracing::warn!(reason = announcement.reason.as_str(), "{}", announcement.note);
-            } else {
-                tracing::info!(reason = announcement.reason.as_str(), "{}", announcement.note);
-            }
-            self.objects.announce(object, announcement).await;
-        }
+        let asked_at = read.asked_at;
+        let object = entry.newest(read.object);
+        Ok(entry.wrote(Stored { object, asked_at }))
     }
 
     /// Has the poller follow exactly what the status says is under way.
@@ -469,19 +464,6 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
                 self.remote.follow(place, pin, run, Following { pace: pace(&looked), recorded, trace });
             }
             _ => self.remote.forget(place),
-        }
-    }
-
-    fn tell_unreadable(&self, entry: &mut Entry, looked: &Looked<'_>) {
-        let generation = looked.generation();
-        match looked.spec() {
-            Ok(_) => entry.unreadable_told = None,
-            Err(_) if entry.unreadable_told == Some(generation) => {}
-            Err(error) => {
-                entry.unreadable_told = Some(generation);
-                self.metrics.undecodable("DatabricksRun");
-                tracing::error!("{error}; nothing is started, a live run is followed and cancelled on deletion");
-            }
         }
     }
 }

@@ -18,14 +18,12 @@ use super::connections::Connections;
 use super::gate::Gate;
 use super::kept::Kept;
 use super::looks::place_of;
-use super::observe::is_done_with;
 use super::ports::Place;
 use super::process::Operator;
 use super::subject::WorkspaceKey;
 use super::watch::{Complete, all_known};
 use crate::api::run::RunObject;
 use crate::api::workspace::WorkspaceKind;
-use crate::lifecycle::Phase;
 use crate::telemetry::Metrics;
 
 /// Objects that are remembered but not in the store any more are looked for this often.
@@ -106,7 +104,7 @@ fn names(object: &RunObject) -> impl Iterator<Item = (Option<WorkspaceKind>, &st
 
 /// Wakes the runs that are not done with and meet this, each in its turn.
 fn wake(stores: &[Store<Kept>], wakes: &mpsc::Sender<Place>, meets: impl Fn(&RunObject) -> bool) {
-    let calls = |kept: &Kept| kept.whole().is_some_and(|object| !is_done_with(object) && meets(object));
+    let calls = |kept: &Kept| !kept.is_done_with() && kept.whole().is_some_and(|object| meets(&object));
     let met = stores.iter().flat_map(Store::state).filter(|kept| calls(kept));
     for turns in turns(met) {
         if turns.is_empty() {
@@ -129,7 +127,7 @@ fn wake(stores: &[Store<Kept>], wakes: &mpsc::Sender<Place>, meets: impl Fn(&Run
 /// After how long each is woken, spread over a time that grows with their number: what was waited for by thousands must not be
 /// asked for by thousands at once. Those that wait to start something do not hold up those whose run is under way.
 fn turns(objects: impl Iterator<Item = Arc<Kept>>) -> [Vec<(Duration, Place)>; 2] {
-    let (live, others): (Vec<_>, Vec<_>) = objects.partition(|kept| kept.whole().is_some_and(is_live));
+    let (live, others): (Vec<_>, Vec<_>) = objects.partition(|kept| kept.run().is_some());
     [(TO_FOLLOW, live), (TO_START, others)].map(|(pause, objects)| {
         let spread = pause.spread(objects.len());
         let turn = |kept: &Arc<Kept>| (at(turn(kept), spread), place_of(kept));
@@ -137,11 +135,6 @@ fn turns(objects: impl Iterator<Item = Arc<Kept>>) -> [Vec<(Duration, Place)>; 2
         turns.sort_unstable();
         turns
     })
-}
-
-/// Whether a run of it is under way.
-fn is_live(object: &RunObject) -> bool {
-    object.status.as_ref().is_some_and(|status| Phase::of(status).run().is_some())
 }
 
 /// How far apart wakes are.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt, future, stream};
 use kube::api::ListParams;
-use kube::runtime::reflector::{self, Store};
+use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{PredicateConfig, WatchStreamExt, predicates, watcher};
-use kube::{Api, Client, Resource};
+use kube::{Api, Client, Resource, ResourceExt};
 
 use super::kept::Kept;
 use super::operate::OperateError;
@@ -108,12 +108,18 @@ pub(super) fn runs(
 ) -> Watch<Kept> {
     let (store, writer) = reflector::store();
     let (listed, complete) = tokio::sync::watch::channel(Listing::Awaited);
-    let of_marks = Arc::clone(&settings);
+    let (of_marks, known) = (Arc::clone(&settings), store.clone());
     let all = watcher::Config::default().page_size(PAGE);
     let selected = selector.map_or(all.clone(), |selector| all.labels(selector));
     let stream = watcher(api::<RunObject>(client, namespace), selected)
         .default_backoff()
-        .map_ok(move |event| kept(event, |object| Kept::of(object, &settings, Clocks(clock).now())))
+        .map_ok(move |event| {
+            kept(event, |object| {
+                let before =
+                    known.get(&ObjectRef::new(&object.name_any()).within(&object.namespace().unwrap_or_default()));
+                Kept::of(object, &settings, Clocks(clock).now()).or_known(before)
+            })
+        })
         .reflect(writer)
         .inspect(tell_listing(listed, RUN, metrics));
     let stream = told_when_kept(stream, store.clone())

@@ -4,7 +4,6 @@
 //! (How deep JSON may go needs no bound here: what is not read is passed over without recursion, what is read has a
 //! form, and an error of any form is read down to `serde_json`'s 128 levels.)
 
-use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -20,8 +19,35 @@ const ITEMS: usize = 10_000;
 
 /// The beginning of a text.
 pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    let text = Option::<Cow<'de, str>>::deserialize(deserializer)?;
-    Ok(text.map(|text| beginning(&text, TEXT).to_owned()))
+    Option::<Text>::deserialize(deserializer).map(|text| text.map(|Text(text)| text))
+}
+
+/// Cut before it is copied. (A `Cow` would always be an owned one, and copied twice.)
+struct Text(String);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        seen(deserializer, |text| Self(beginning(text, TEXT).to_owned()))
+    }
+}
+
+/// What is made of a text that is only looked at: nothing is copied but what is made of it.
+pub(super) fn seen<'de, D: Deserializer<'de>, T>(deserializer: D, make: impl FnOnce(&str) -> T) -> Result<T, D::Error> {
+    deserializer.deserialize_str(Seen(make, PhantomData))
+}
+
+struct Seen<F, T>(F, PhantomData<T>);
+
+impl<T, F: FnOnce(&str) -> T> Visitor<'_> for Seen<F, T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        Ok((self.0)(text))
+    }
 }
 
 /// The same of a text that is always there.

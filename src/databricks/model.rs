@@ -49,7 +49,7 @@ macro_rules! open_enum {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                std::borrow::Cow::<str>::deserialize(deserializer).map(|text| Self::from(bounded::word(&text)))
+                bounded::seen(deserializer, |text| Self::from(bounded::word(text)))
             }
         }
     };
@@ -300,6 +300,9 @@ pub struct Run {
     /// What was run and re-run; asked for with `include_history`.
     #[serde(default, deserialize_with = "bounded::list")]
     pub repair_history: Vec<RepairHistoryItem>,
+    /// Where the next page of the answer begins; none of a run with all of them.
+    #[serde(default)]
+    pub next_page_token: Option<String>,
 }
 
 /// One task of a run.

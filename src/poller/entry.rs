@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::snapshot::{Absent, Failing, Seen, is_news, life_cycle};
+use super::sweep::Row;
 use super::{Learned, Now, Read, Recorded, Schedule, Snapshot};
 use crate::databricks::Whereabouts;
 
@@ -99,6 +100,13 @@ impl Entry {
     /// Whether a page is to show that it is where it was on record.
     pub(super) fn waits_for_list(&self) -> bool {
         self.recorded.is_some() && self.vouched.is_none()
+    }
+
+    /// How it stands in the list by this first row, if the last reading has told of it where the row shows it.
+    pub(super) fn looks_as_read(&self, row: &Row) -> Option<Looks> {
+        let seen = self.snapshot.seen.as_ref().filter(|_| self.snapshot.absent.is_none())?;
+        let is_there = row.whereabouts.is_some() && Whereabouts::of_run(&seen.run) == row.whereabouts;
+        is_there.then_some(Looks { digest: row.looks, since: seen.at.monotonic })
     }
 
     /// What is on record counts no more: only a reading tells.

@@ -104,6 +104,7 @@ pub(super) fn is_news(old: &Run, new: &Run) -> bool {
         run_duration,
         tasks,
         repair_history,
+        next_page_token: _,
     } = new;
     let durations = || {
         (queue_duration, setup_duration, execution_duration, cleanup_duration, run_duration)

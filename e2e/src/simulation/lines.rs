@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use databricks_run_operator::api::conditions::Reason;
 use databricks_run_operator::api::status::WorkspacePin;
+use databricks_run_operator::controller::Kept;
 use databricks_run_operator::controller::ports::Place;
-use databricks_run_operator::controller::{Kept, is_done_with};
 use databricks_run_operator::databricks::ids::RunId;
 use databricks_run_operator::lifecycle::WorkspaceView;
 use databricks_run_operator::poller::Book;
@@ -181,7 +181,7 @@ pub(super) fn wake_waiting(world: &mut World, id: ProcessId, name: &str) {
         let status = object.status.as_ref();
         let asked = object.spec.pointer("/workspaceRef/name").and_then(serde_json::Value::as_str);
         let pinned = status.and_then(|status| status.workspace.as_ref()).map(|pin| pin.name.as_str());
-        !is_done_with(object) && (asked == Some(name) || pinned == Some(name))
+        !kept.is_done_with() && (asked == Some(name) || pinned == Some(name))
     };
     let waiting: Vec<Place> = world.processes[id]
         .view

@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 
-use serde::Deserialize;
-
 use super::{Answered, Pages};
 use crate::databricks::client::{Client, Request};
 use crate::databricks::error::{Error, TransportError};
@@ -18,12 +16,6 @@ const MAX_PAGES: usize = 100;
 /// Attempts of tasks, and repairs, that one run can have.
 const MAX_PARTS: usize = 20_000;
 const OPERATION: Operation = Operation::GetRun;
-
-/// Read beside the [`Run`], not around it: flattening would keep every field of the answer, known or not, in memory.
-#[derive(Deserialize)]
-struct Next {
-    next_page_token: Option<String>,
-}
 
 impl Client {
     /// A run as it is now: all pages put together, the newest attempt of each task.
@@ -52,49 +44,52 @@ impl Client {
                 self.charge();
             }
             let answer = self.send(&request, deadline).await?;
-            let page: Run = answer.json()?;
-            let Next { next_page_token } = answer.json()?;
+            let mut page: Run = answer.json()?;
+            let next_page_token = page.next_page_token.take();
             if page.run_id != run {
                 let why = format!("it speaks of run {} where {run} was asked for", page.run_id);
                 return Err(Error::Transport(TransportError::UnreadableAnswer(why)));
             }
             // The state is the first page's, hence the oldest: at worst a run is seen to end one poll later.
-            let whole = match &mut whole {
-                Some(whole) => {
+            let mut so_far = match whole.take() {
+                Some(mut whole) => {
                     whole.value.tasks.extend(page.tasks);
                     whole.value.repair_history.extend(page.repair_history);
                     whole
                 }
-                None => whole.insert(Answered { value: page, server_time: answer.server_time }),
+                None => Answered { value: page, server_time: answer.server_time },
             };
-            if whole.value.tasks.len().max(whole.value.repair_history.len()) > MAX_PARTS {
+            if so_far.value.tasks.len().max(so_far.value.repair_history.len()) > MAX_PARTS {
                 return Err(Error::Transport(TransportError::UnreadableAnswer(
                     "it has more tasks than can be".to_owned(),
                 )));
             }
             if !pages.turn(next_page_token)? {
-                whole.value.tasks = newest_attempts(std::mem::take(&mut whole.value.tasks));
-                return Ok(whole.clone());
+                so_far.value.tasks = newest_attempts(so_far.value.tasks);
+                return Ok(so_far);
             }
+            whole = Some(so_far);
         }
     }
 }
 
 /// A repeated task is listed once per attempt under the same key. Keeps the newest of each, where the first one stood.
 fn newest_attempts(tasks: Vec<RunTask>) -> Vec<RunTask> {
-    let mut newest: Vec<RunTask> = Vec::with_capacity(tasks.len());
-    let mut index: HashMap<String, usize> = HashMap::new();
-    for task in tasks {
-        match index.get(&task.task_key) {
-            Some(&at) if age(&task) >= age(&newest[at]) => newest[at] = task,
-            Some(_) => {}
-            None => {
-                index.insert(task.task_key.clone(), newest.len());
-                newest.push(task);
-            }
+    // The place at which the first attempt of a task stood, and that of its newest.
+    let mut newest: HashMap<&str, (usize, usize)> = HashMap::with_capacity(tasks.len());
+    for (place, task) in tasks.iter().enumerate() {
+        let (_, best) = newest.entry(&task.task_key).or_insert((place, place));
+        if age(task) >= age(&tasks[*best]) {
+            *best = place;
         }
     }
-    newest
+    if newest.len() == tasks.len() {
+        return tasks;
+    }
+    let mut places: Vec<(usize, usize)> = newest.into_values().collect();
+    places.sort_unstable();
+    let mut tasks: Vec<Option<RunTask>> = tasks.into_iter().map(Some).collect();
+    places.into_iter().filter_map(|(_, best)| tasks[best].take()).collect()
 }
 
 fn age(task: &RunTask) -> (i64, i64) {

@@ -311,6 +311,9 @@ impl<K: Key> Book<K> {
         let entry = self.entries.get_mut(&key)?;
         entry.swept = self.sweeps.number;
         entry.unlisted = false;
+        if entry.looks.is_none() {
+            entry.looks = entry.looks_as_read(row);
+        }
         let before = entry.looks.filter(|looks| looks.digest == row.looks);
         let Some(looks) = before else {
             let is_first = entry.looks.is_none();

@@ -87,6 +87,7 @@ impl SimRun {
             run_duration: 0,
             tasks: (0..self.tasks).map(|index| self.task(index, face, end_time)).collect(),
             repair_history: if history { self.history(then) } else { Vec::new() },
+            next_page_token: None,
         }
     }
 

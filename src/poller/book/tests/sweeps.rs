@@ -25,6 +25,14 @@ fn a_thousand_runs_that_were_read_together_are_not_read_together_again() {
 }
 
 #[test]
+fn a_run_that_the_list_shows_where_it_was_read_is_not_read_again() {
+    let mut town = Town::hurried(2000);
+    town.live(Duration::from_mins(6));
+    // Each once, and at first some on their schedules, until there are enough for lists to be cheaper.
+    assert!((2000..2400).contains(&town.gets), "{} gets", town.gets);
+}
+
+#[test]
 fn two_thousand_runs_cost_less_than_fifteen_calls_a_second_and_their_ends_are_seen_within_fifteen() {
     let mut town = Town::new(2000, 0, 9.0);
     let calls = town.calls_per_second();
