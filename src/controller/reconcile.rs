@@ -107,6 +107,13 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
 
     /// Looks at an object as it was kept.
     pub async fn reconcile(&self, place: &Place, kept: &Kept) -> Result<Next, StoreError> {
+        // The semaphore is never closed.
+        let turn = self.turns.acquire().await.ok();
+        // Boxed: thousands may wait for their turn, and the whole look is a hundred times what a wait is.
+        Box::pin(self.in_turn(place, kept, turn)).await
+    }
+
+    async fn in_turn(&self, place: &Place, kept: &Kept, turn: Turn<'_>) -> Result<Next, StoreError> {
         if !self.leads() {
             return Ok(Next::OnChange);
         }
@@ -115,13 +122,11 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
         {
             return Ok(next);
         }
-        // The semaphore is never closed.
-        let turn = self.turns.acquire().await.ok();
         if let Some(object) = kept.whole() {
-            return Box::pin(self.look_at(place, object, turn)).await;
+            return self.look_at(place, object, turn).await;
         }
         match self.objects.get(place).await {
-            Ok(Some(read)) => Box::pin(self.look_at(place, read.object, turn)).await,
+            Ok(Some(read)) => self.look_at(place, read.object, turn).await,
             Ok(None) => {
                 self.gone(place).await;
                 Ok(Next::OnChange)
