@@ -64,8 +64,8 @@ pub struct Superfluous {
 pub struct Failures {
     /// How many.
     pub count: u32,
-    /// The newest.
-    pub last: Option<Error>,
+    /// The newest; boxed, for there are several of these for each live object, and hardly ever a failure.
+    pub last: Option<Box<Error>>,
     /// Not before this time again.
     pub retry_at: Duration,
 }
@@ -79,7 +79,7 @@ impl Failures {
         }
         self.count = self.count.saturating_add(1);
         self.retry_at = now.mono + retry_delay(&error, self.count);
-        self.last = Some(error);
+        self.last = Some(Box::new(error));
     }
 
     /// Time until the next try; none if it may be made now.

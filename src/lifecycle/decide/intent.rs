@@ -146,7 +146,7 @@ fn take_over(seen: &Observed<'_>, memory: &IntentMemory, now: Now) -> Step {
 
 /// The last request failed; say so once and wait.
 fn waiting(seen: &Observed<'_>, memory: &IntentMemory, wait: Duration, now: Now) -> Step {
-    let Some(error) = &memory.failures.last else { return Step::Wait(Some(wait)) };
+    let Some(error) = memory.failures.last.as_deref() else { return Step::Wait(Some(wait)) };
     let (reason, message) = if let Some(cancel) = &seen.status().cancel {
         (Reason::Canceling, stop::message(seen.status(), cancel.cause))
     } else {

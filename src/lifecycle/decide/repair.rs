@@ -153,7 +153,7 @@ fn acknowledged(seen: &Observed<'_>, run: RunId, id: RepairId, now: Now) -> Step
 
 /// The request failed; say so once and wait.
 fn waiting(seen: &Observed<'_>, run: RunId, wait: std::time::Duration, now: Now) -> Step {
-    let error = seen.memory.repair.as_ref().and_then(|memory| memory.failures.last.as_ref());
+    let error = seen.memory.repair.as_ref().and_then(|memory| memory.failures.last.as_deref());
     let Some(error) = error else { return Step::Wait(Some(wait)) };
     let (reason, message) = if let Some(cancel) = &seen.status().cancel {
         let why = stop::because(cancel.cause);

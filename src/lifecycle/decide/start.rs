@@ -266,7 +266,7 @@ fn resolve(
                 let effect = Effect::FindJob { key: key.to_owned(), pin: pin.clone(), name: name.to_owned() };
                 return Err(Box::new(Step::Remote(effect)));
             };
-            let Some(error) = &failures.last else { return Err(Box::new(Step::Wait(Some(wait)))) };
+            let Some(error) = failures.last.as_deref() else { return Err(Box::new(Step::Wait(Some(wait)))) };
             let message = format!("the job `{name}` cannot be looked up yet: {}", error.told());
             let step = reconciling(seen, plan.base.clone(), obstacle(error), &message, Some(wait), now);
             return Err(Box::new(step));
