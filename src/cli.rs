@@ -217,7 +217,8 @@ impl RunArgs {
             version = env!("CARGO_PKG_VERSION"), instance, namespaces = ?self.namespaces,
             selector = self.watch_selector, allowed_hosts = ?self.allowed_hosts,
             allowed_addresses = ?self.allowed_addresses, allowed_proxies = ?self.allowed_proxies, ?leader_election,
-            traces = self.otlp_endpoint.as_ref().map(ToString::to_string), allocator = memory::settings(), health = %server.addresses().health, metrics = %server.addresses().metrics,
+            traces = self.otlp_endpoint.as_ref().map(ToString::to_string), allocator = memory::settings(),
+            health = %server.addresses().health, metrics = %server.addresses().metrics,
             "starting"
         );
         let config = api_server::config().await?;

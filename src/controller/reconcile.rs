@@ -128,6 +128,8 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
         match self.objects.get(place).await {
             Ok(Some(read)) => self.look_at(place, read.object, turn).await,
             Ok(None) => {
+                // Which may take a call of Databricks.
+                drop(turn);
                 self.gone(place).await;
                 Ok(Next::OnChange)
             }

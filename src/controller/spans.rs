@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use opentelemetry::trace::Status;
+use opentelemetry::trace::{SpanKind, Status};
 use opentelemetry::{Key, KeyValue, Value};
 
 use crate::api::conditions::{SUCCEEDED, State};
@@ -74,6 +74,7 @@ impl Told<'_> {
             trace: self.trace,
             id: self.trace.part("submit", &intent.serial.to_string()),
             parent: Some(self.trace.root()),
+            kind: SpanKind::Internal,
             name: "submit",
             start,
             end: self.new.submit_time.as_ref().map_or(self.now.into(), system),
@@ -102,6 +103,12 @@ impl Told<'_> {
             return;
         };
         let id = self.trace.part("run", &run);
+        let ended = if is_newest && self.new.completion_time.is_some() {
+            self.new.completion_time.as_ref()
+        } else {
+            past.and_then(|past| past.completion_time.as_ref())
+        };
+        let end = ended.map_or(self.now.into(), system).max(start);
         let durations = self.new.durations.filter(|_| is_newest).unwrap_or_default();
         let parts = [
             ("queue", durations.queue_millis),
@@ -115,11 +122,13 @@ impl Told<'_> {
                 continue;
             };
             let from = at;
-            at = from.checked_add(Duration::from_millis(took)).unwrap_or(from);
+            // None goes beyond the run, whatever is said of it.
+            at = from.checked_add(Duration::from_millis(took)).unwrap_or(end).min(end);
             spans.push(Span {
                 trace: self.trace,
                 id: self.trace.part(name, &run),
                 parent: Some(id),
+                kind: SpanKind::Internal,
                 name,
                 start: from,
                 end: at,
@@ -127,11 +136,6 @@ impl Told<'_> {
                 status: Status::Unset,
             });
         }
-        let ended = if is_newest && self.new.completion_time.is_some() {
-            self.new.completion_time.as_ref()
-        } else {
-            past.and_then(|past| past.completion_time.as_ref())
-        };
         let own = attributes([
             ("databricks.run_id", text(&run)),
             ("databricks.job_id", self.old.job_id.as_deref().and_then(text)),
@@ -143,9 +147,10 @@ impl Told<'_> {
             trace: self.trace,
             id,
             parent: Some(self.trace.root()),
+            kind: SpanKind::Internal,
             name: "run",
             start,
-            end: ended.map_or(self.now.into(), system).max(at),
+            end,
             attributes: own,
             status: past.map_or_else(|| self.verdict(), of_attempt),
         });
@@ -168,6 +173,7 @@ impl Told<'_> {
             trace: self.trace,
             id: self.trace.root(),
             parent: None,
+            kind: SpanKind::Internal,
             name: "DatabricksRun",
             start,
             end: self.new.completion_time.as_ref().filter(|_| !superseded).map_or(self.now.into(), system),
@@ -340,5 +346,7 @@ mod tests {
         );
         let spans = told(&live(), ended);
         assert!(spans.iter().any(|span| span.name == "DatabricksRun" && span.status == Status::Ok), "{spans:?}");
+        let run = spans.iter().find(|span| span.name == "run").unwrap();
+        assert!(spans.iter().filter(|span| span.parent == Some(run.id)).all(|part| part.end <= run.end), "{spans:?}");
     }
 }

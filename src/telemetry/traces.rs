@@ -9,7 +9,7 @@ use std::fmt;
 use std::future::Future;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
 use opentelemetry::{InstrumentationScope, KeyValue};
@@ -118,6 +118,8 @@ pub struct Span {
     pub id: SpanId,
     /// The part it is a part of; none for the root.
     pub parent: Option<SpanId>,
+    /// Whether it is a call, or something within.
+    pub kind: SpanKind,
     /// What it is.
     pub name: &'static str,
     /// When it began.
@@ -159,7 +161,7 @@ impl Traces {
             span_context: SpanContext::new(span.trace.0, span.id, TraceFlags::SAMPLED, false, TraceState::NONE),
             parent_span_id: span.parent.unwrap_or(SpanId::INVALID),
             parent_span_is_remote: false,
-            span_kind: SpanKind::Internal,
+            span_kind: span.kind,
             name: span.name.into(),
             start_time: span.start,
             end_time: span.end.max(span.start),
@@ -168,31 +170,25 @@ impl Traces {
             events: SpanEvents::default(),
             links: SpanLinks::default(),
             status: span.status,
-            instrumentation_scope: scope(),
+            instrumentation_scope: InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
+                .with_version(env!("CARGO_PKG_VERSION"))
+                .build(),
         });
     }
 
     /// Tells of a call that has just ended: as a part of the trace the task works for, else in a trace of its own.
-    pub fn tell_call(&self, name: &'static str, took: std::time::Duration, attributes: Vec<KeyValue>, status: Status) {
-        let Some(processor) = &self.0 else { return };
-        let end_time = SystemTime::now();
-        let trace = current();
-        let id = SpanId::from_bytes(rand::random());
-        let trace_id = trace.map_or_else(|| TraceId::from_bytes(rand::random()), |trace| trace.0);
-        processor.on_end(SpanData {
-            span_context: SpanContext::new(trace_id, id, TraceFlags::SAMPLED, false, TraceState::NONE),
-            parent_span_id: trace.map_or(SpanId::INVALID, Trace::root),
-            parent_span_is_remote: false,
-            span_kind: SpanKind::Client,
-            name: name.into(),
-            start_time: end_time - took,
-            end_time,
+    pub fn tell_call(&self, name: &'static str, took: Duration, attributes: Vec<KeyValue>, status: Status) {
+        let (trace, end) = (current(), SystemTime::now());
+        self.tell(Span {
+            trace: trace.unwrap_or_else(|| Trace(TraceId::from_bytes(rand::random()))),
+            id: SpanId::from_bytes(rand::random()),
+            parent: trace.map(Trace::root),
+            kind: SpanKind::Client,
+            name,
+            start: end.checked_sub(took).unwrap_or(end),
+            end,
             attributes,
-            dropped_attributes_count: 0,
-            events: SpanEvents::default(),
-            links: SpanLinks::default(),
             status,
-            instrumentation_scope: scope(),
         });
     }
 
@@ -203,10 +199,6 @@ impl Traces {
             tracing::warn!(%error, "the last traces may not have reached the collector");
         }
     }
-}
-
-fn scope() -> InstrumentationScope {
-    InstrumentationScope::builder(env!("CARGO_PKG_NAME")).with_version(env!("CARGO_PKG_VERSION")).build()
 }
 
 #[cfg(test)]

@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
-use opentelemetry_otlp::WithExportConfig;
+use opentelemetry_otlp::{WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SpanData, SpanExporter, SpanProcessor};
+use reqwest::blocking::Client;
+use reqwest::redirect::Policy;
 
 use super::{Collector, CollectorError};
 
@@ -21,10 +23,15 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) fn processor(collector: &Collector, instance: &str) -> Result<BatchSpanProcessor, CollectorError> {
     let failed = |error: &dyn std::fmt::Display| CollectorError::Client(error.to_string());
+    // Made beside the runtime, in whose threads a blocking client cannot be. What is in its headers is for the collector alone: it
+    // follows nobody elsewhere.
+    let client = std::thread::spawn(|| Client::builder().redirect(Policy::none()).timeout(TIMEOUT).build());
+    let client = client.join().map_err(|_| CollectorError::Client("the HTTP client could not be made".to_owned()))?;
     let exporter = opentelemetry_otlp::SpanExporter::builder()
         .with_http()
         .with_endpoint(collector.traces())
         .with_timeout(TIMEOUT)
+        .with_http_client(client.map_err(|error| failed(&error))?)
         .build()
         .map_err(|error| failed(&error))?;
     let config = BatchConfigBuilder::default().with_max_queue_size(QUEUE).with_max_export_batch_size(BATCH).build();
