@@ -15,10 +15,10 @@ use serde::Deserialize;
 
 use super::marks::{is_mark, kept_by};
 use super::observe::{Looked, is_done_with};
-use super::packed::Packed;
+use super::packed::{Packed, name_apart};
 use crate::api::conditions::{FINISHED, State};
 use crate::api::run::{
-    CANCEL_ANNOTATION, DatabricksRun, FINALIZER, REPAIR_ANNOTATION, RERUN_ANNOTATION, RunObject, START_ANNOTATION,
+    CANCEL_ANNOTATION, DatabricksRun, REPAIR_ANNOTATION, RERUN_ANNOTATION, RunObject, START_ANNOTATION,
 };
 use crate::databricks::ids::RunId;
 use crate::lifecycle::{Now, Phase, Settings, is_at_rest, time_left};
@@ -40,8 +40,8 @@ pub enum Kept {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Active {
     packed: Packed,
+    matters: u64,
     state: &'static str,
-    is_seen: bool,
     is_done_with: bool,
     run: Option<RunId>,
     attempt: Option<i32>,
@@ -50,7 +50,9 @@ pub struct Active {
 /// What is left of an object whose newest request has ended and of which nothing more is asked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AtRest {
+    /// Which object it is, and in which version.
     pub(super) metadata: ObjectMeta,
+    matters: u64,
     state: &'static str,
     goes: Goes,
 }
@@ -69,41 +71,57 @@ enum Goes {
 impl Kept {
     /// What is to be kept of an object, by what would be decided about it.
     #[must_use]
-    pub fn of(mut object: RunObject, settings: &Settings, now: Now) -> Self {
+    pub fn of(object: RunObject, settings: &Settings, now: Now) -> Self {
+        Self::again(object, settings, now, None)
+    }
+
+    /// The same, which is what is kept already if that is of the same version: a list of everything need not be held twice.
+    #[must_use]
+    pub(super) fn again(mut object: RunObject, settings: &Settings, now: Now, known: Option<&Arc<Self>>) -> Self {
         let keep_keys = &settings.ttl_keep_keys;
         strip(&mut object.metadata, keep_keys);
-        match at_rest(&object, settings, now) {
-            None => Self::from(object),
+        let rests = at_rest(&object, settings, now);
+        if let Some(known) = known
+            && known.is_version(&object.metadata)
+            && known.if_active().is_none() == rests.is_some()
+        {
+            return (**known).clone();
+        }
+        match rests {
+            None => Self::active(object, keep_keys),
             Some(goes) => {
-                let state = state_of(&object);
-                let mut metadata = object.metadata;
-                metadata.labels = metadata.labels.filter(|labels| labels.keys().any(|name| is_mark(name, keep_keys)));
-                metadata.owner_references = None;
-                Self::AtRest(Arc::new(AtRest { metadata, state, goes }))
+                let (matters, state) = (what_matters(&object, keep_keys), state_of(&object));
+                let metadata = name_apart(&mut object.metadata);
+                Self::AtRest(Arc::new(AtRest { metadata, matters, state, goes }))
             }
         }
     }
 
-    /// The same as what is kept already, if that is of the same version: a list of everything need not be held twice.
-    #[must_use]
-    pub(super) fn or_known(self, known: Option<Arc<Self>>) -> Self {
-        let (ours, rests) = (self.meta(), |kept: &Self| kept.active().is_none());
-        let is_same = |known: &Arc<Self>| {
-            let theirs = known.meta();
-            ours.resource_version.is_some()
-                && (&ours.uid, &ours.resource_version) == (&theirs.uid, &theirs.resource_version)
-                && rests(&self) == rests(known)
-        };
-        known.filter(is_same).map_or_else(|| self.clone(), |known| (*known).clone())
+    fn active(object: RunObject, keep_keys: &[String]) -> Self {
+        let status = object.status.as_ref();
+        Self::Active(Arc::new(Active {
+            matters: what_matters(&object, keep_keys),
+            state: state_of(&object),
+            is_done_with: is_done_with(&object),
+            run: status.and_then(|status| Phase::of(status).run()),
+            attempt: status.and_then(|status| status.attempt),
+            packed: Packed::of(object),
+        }))
+    }
+
+    fn is_version(&self, metadata: &ObjectMeta) -> bool {
+        let ours = self.meta();
+        ours.resource_version.is_some()
+            && (&ours.uid, &ours.resource_version) == (&metadata.uid, &metadata.resource_version)
     }
 
     /// The object, unpacked; none of one at rest.
     #[must_use]
     pub fn whole(&self) -> Option<RunObject> {
-        self.active().and_then(|active| active.packed.unpack())
+        self.if_active().and_then(|active| active.packed.unpack())
     }
 
-    fn active(&self) -> Option<&Active> {
+    fn if_active(&self) -> Option<&Active> {
         match self {
             Self::Active(active) => Some(active),
             Self::AtRest(_) => None,
@@ -113,17 +131,17 @@ impl Kept {
     /// Whether there is nothing to do with it; see [`is_done_with`].
     #[must_use]
     pub fn is_done_with(&self) -> bool {
-        self.active().is_none_or(|active| active.is_done_with)
+        self.if_active().is_none_or(|active| active.is_done_with)
     }
 
     /// The run that is under way.
     pub(super) fn run(&self) -> Option<RunId> {
-        self.active().and_then(|active| active.run)
+        self.if_active().and_then(|active| active.run)
     }
 
     /// The number of the newest attempt.
     pub(super) fn attempt(&self) -> Option<i32> {
-        self.active().and_then(|active| active.attempt)
+        self.if_active().and_then(|active| active.attempt)
     }
 
     /// The display state as a word from the fixed list: a label must never be what somebody wrote.
@@ -134,27 +152,13 @@ impl Kept {
         }
     }
 
-    /// What of an object calls for a look. Its status does not, for we wrote it; unless somebody has wiped it.
+    /// What of an object calls for a look, as a digest.
     #[must_use]
-    pub fn what_matters(&self, keep_keys: &[String]) -> Option<u64> {
-        let metadata = self.meta();
-        let mut hash = DefaultHasher::new();
-        metadata.uid.hash(&mut hash);
-        metadata.generation.hash(&mut hash);
-        metadata.deletion_timestamp.is_some().hash(&mut hash);
-        metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER).hash(&mut hash);
-        for annotation in OURS {
-            metadata.annotations.as_ref().and_then(|annotations| annotations.get(annotation)).hash(&mut hash);
+    pub fn what_matters(&self) -> u64 {
+        match self {
+            Self::Active(active) => active.matters,
+            Self::AtRest(rest) => rest.matters,
         }
-        // Whoever takes the mark of a tool off wants the object to go when its time is up, which may be now.
-        kept_by(metadata, keep_keys).hash(&mut hash);
-        self.is_seen().hash(&mut hash);
-        Some(hash.finish())
-    }
-
-    /// Whether the status says that an operator has seen the object.
-    fn is_seen(&self) -> bool {
-        self.active().is_none_or(|active| active.is_seen)
     }
 }
 
@@ -171,15 +175,7 @@ impl AtRest {
 /// As an active one. (The controller asks it of the kinds it is given; nothing is ever read as this type.)
 impl From<RunObject> for Kept {
     fn from(object: RunObject) -> Self {
-        let status = object.status.as_ref();
-        Self::Active(Arc::new(Active {
-            state: state_of(&object),
-            is_seen: status.is_some_and(|status| status.observed_generation >= Some(0)),
-            is_done_with: is_done_with(&object),
-            run: status.and_then(|status| Phase::of(status).run()),
-            attempt: status.and_then(|status| status.attempt),
-            packed: Packed::of(object),
-        }))
+        Self::active(object, &[])
     }
 }
 
@@ -216,6 +212,24 @@ impl Resource for Kept {
             Self::AtRest(rest) => &mut Arc::make_mut(rest).metadata,
         }
     }
+}
+
+/// What of an object calls for a look, as a digest. Its status does not, for we wrote it; unless somebody has wiped it.
+fn what_matters(object: &RunObject, keep_keys: &[String]) -> u64 {
+    let metadata = &object.metadata;
+    let mut hash = DefaultHasher::new();
+    metadata.uid.hash(&mut hash);
+    metadata.generation.hash(&mut hash);
+    metadata.deletion_timestamp.is_some().hash(&mut hash);
+    object.is_held().hash(&mut hash);
+    for annotation in OURS {
+        object.annotation(annotation).hash(&mut hash);
+    }
+    // Whoever takes the mark of a tool off wants the object to go when its time is up, which may be now.
+    kept_by(metadata, keep_keys).hash(&mut hash);
+    // Whether the status says that an operator has seen the object.
+    object.status.as_ref().is_some_and(|status| status.observed_generation >= Some(0)).hash(&mut hash);
+    hash.finish()
 }
 
 /// Leaves out what is never read: more than half of an object.
@@ -291,7 +305,7 @@ mod tests {
     #[test]
     fn our_own_status_writes_call_for_no_look_and_commands_and_wiping_do() {
         let begun = json!({"observedGeneration": 1, "runKey": "v1:0"});
-        let matters = |metadata: Value, status: Value| kept(metadata, status).what_matters(&[]);
+        let matters = |metadata: Value, status: Value| kept(metadata, status).what_matters();
         let hash = matters(json!({"uid": "u", "generation": 1}), begun.clone());
         let written = json!({"observedGeneration": 1, "runKey": "v1:1", "runId": "1"});
         assert_eq!(matters(json!({"uid": "u", "generation": 1, "labels": {"a": "b"}}), written), hash);
@@ -321,8 +335,9 @@ mod tests {
     fn foreign_annotations_and_managed_fields_are_not_kept() {
         let metadata = json!({"managedFields": [{}], "annotations": {"dbrun.dev/start": "u/1", "meta.helm.sh/release-name": "x", "kubectl.kubernetes.io/last-applied-configuration": "{}"}});
         let kept = kept(metadata, json!({}));
-        assert_eq!(kept.meta().managed_fields, None);
-        let names: Vec<&str> = kept.meta().annotations.iter().flatten().map(|(name, _)| name.as_str()).collect();
+        let metadata = kept.whole().unwrap().metadata;
+        assert_eq!(metadata.managed_fields, None);
+        let names: Vec<&str> = metadata.annotations.iter().flatten().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["dbrun.dev/start", "meta.helm.sh/release-name"]);
     }
 
@@ -353,8 +368,10 @@ mod tests {
 
     #[test]
     fn what_is_listed_again_is_kept_once_and_what_is_new_takes_its_place() {
-        let listed = |version: &str, status: Value| {
-            kept(json!({"uid": "u", "generation": 1, "resourceVersion": version}), status)
+        let listed = |uid: &str, version: &str, status: Value, known: Option<&Kept>| {
+            let metadata = json!({"uid": uid, "generation": 1, "resourceVersion": version});
+            let known = known.map(|known| Arc::new(known.clone()));
+            Kept::again(object(metadata, status), &settings(), now(), known.as_ref())
         };
         let begun = || json!({"observedGeneration": 1, "runKey": KEY});
         let is_shared = |kept: &Kept, known: &Kept| match (kept, known) {
@@ -363,15 +380,13 @@ mod tests {
             _ => false,
         };
         for status in [begun(), ended()] {
-            let known = listed("5", status.clone());
-            let again = |kept: Kept| kept.or_known(Some(Arc::new(known.clone())));
-            assert!(is_shared(&again(listed("5", status.clone())), &known));
-            assert!(!is_shared(&again(listed("6", status.clone())), &known));
-            let made_anew = kept(json!({"uid": "v", "generation": 1, "resourceVersion": "5"}), status.clone());
-            assert!(!is_shared(&again(made_anew), &known));
+            let known = listed("u", "5", status.clone(), None);
+            assert!(is_shared(&listed("u", "5", status.clone(), Some(&known)), &known));
+            assert!(!is_shared(&listed("u", "6", status.clone(), Some(&known)), &known));
+            assert!(!is_shared(&listed("v", "5", status.clone(), Some(&known)), &known), "it was made anew");
         }
-        let known = Arc::new(Kept::from(object(json!({"uid": "u", "generation": 1, "resourceVersion": "5"}), ended())));
-        assert!(listed("5", ended()).or_known(Some(known)).whole().is_none(), "it is at rest by now");
+        let known = Kept::from(object(json!({"uid": "u", "generation": 1, "resourceVersion": "5"}), ended()));
+        assert!(listed("u", "5", ended(), Some(&known)).whole().is_none(), "it is at rest by now");
     }
 
     #[test]

@@ -9,7 +9,6 @@ use kube::ResourceExt;
 use kube::runtime::Controller;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
-use tracing::Instrument;
 
 use super::about::about;
 use super::kept::Kept;
@@ -46,14 +45,13 @@ async fn look_at_run(kept: Arc<Kept>, operator: Arc<Operator>) -> Result<Action,
     let place = place_of(&kept);
     let begun = Instant::now();
     let _underway = operator.metrics().reconcile_begins("databricksrun");
-    let about = about(&place, Some(&kept));
     // A panic is contained to its object: it is a bug, and no reason to stop everybody's runs.
-    let look = std::panic::AssertUnwindSafe(operator.reconcile(&place, &kept)).catch_unwind();
-    let look = look.instrument(about.clone()).await;
+    let look = std::panic::AssertUnwindSafe(operator.reconcile(&place, &kept)).catch_unwind().await;
     let metrics = operator.metrics();
     let Ok(next) = look else {
         metrics.reconcile_panicked("databricksrun");
-        about.in_scope(|| tracing::error!("a look at this object panicked; it is looked at again in a minute"));
+        about(&place, Some(&kept))
+            .in_scope(|| tracing::error!("a look at this object panicked; it is looked at again in a minute"));
         return Ok(Action::requeue(Duration::from_mins(1)));
     };
     let result = match &next {

@@ -19,8 +19,8 @@ pub(super) struct Entry {
     uid: String,
     /// What `lifecycle` remembers.
     pub(super) memory: Memory,
-    /// The object as the API server last answered it to us, until the watch has caught up.
-    written: Option<Written>,
+    /// The object as the API server last answered it to us, until the watch has caught up; boxed, for mostly it has.
+    written: Option<Box<Written>>,
     /// What was told before the object is let go of: a release that fails is repeated, what it tells is not.
     pub(super) told: Vec<Announcement>,
     /// When the object was last looked at.
@@ -69,7 +69,7 @@ impl Entry {
     /// Keeps what the API server has answered; the object.
     pub(super) fn wrote(&mut self, stored: Stored) -> RunObject {
         let Stored { object, asked_at } = stored;
-        self.written = Some(Written { packed: Packed::of(object.clone()), asked_at });
+        self.written = Some(Box::new(Written { packed: Packed::of(object.clone()), asked_at }));
         object
     }
 
@@ -103,6 +103,13 @@ impl Memories {
     pub(super) fn looked_at_since(&self, place: &Place, since: Duration) -> bool {
         let Some(entry) = self.map().get(place).map(Arc::clone) else { return false };
         entry.try_lock().map_or(true, |entry| entry.looked_at.is_some_and(|at| at >= since))
+    }
+
+    /// The objects of which something is kept that we wrote, as far as nobody looks at them.
+    pub(super) fn ahead_of_the_watch(&self) -> Vec<Place> {
+        let map = self.map();
+        let ahead = map.iter().filter(|(_, entry)| entry.try_lock().is_ok_and(|entry| entry.written.is_some()));
+        ahead.map(|(place, _)| place.clone()).collect()
     }
 
     /// See [`Entry::let_go_of_written`]. Nothing else is forgotten without a look; one that is under way sees to it itself.

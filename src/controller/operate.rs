@@ -28,7 +28,7 @@ use super::ports::Place;
 use super::process::{Calls, Clocks, Operator};
 use super::reconcile::Reconciler;
 use super::requests;
-use super::rounds::{distribute, follow_labels, retire, stand_by, sweep, wake_waiting};
+use super::rounds::{catch_up, distribute, follow_labels, retire, stand_by, sweep, wake_waiting};
 use super::secrets::OperatorsOwn;
 use super::subject::{Workspace, WorkspaceKey};
 use super::watch::{self, Complete, Watch, all_known};
@@ -323,6 +323,7 @@ async fn work(
     ));
     helpers.spawn(distribute(woken, routes));
     helpers.spawn(stand_by(shared.gate.clone(), Arc::clone(&shared.connections), Arc::clone(&shared.metrics)));
+    helpers.spawn(catch_up(Arc::clone(&shared.operator), stores.clone()));
     helpers.spawn(sweep(Arc::clone(&shared.operator), shared.wakes.clone(), stores, complete.clone()));
     helpers.spawn(async move {
         while tokio::time::timeout(BEAT, all_known(complete.clone())).await.is_err() {

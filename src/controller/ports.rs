@@ -183,6 +183,9 @@ pub trait Remote: Send + Sync + 'static {
 
     /// Says that a reading has been dealt with.
     fn acknowledge(&self, place: &Place, reading: u64);
+
+    /// Says that the status tells all that a reading did, so that it need not be kept: this is what is on record.
+    fn put_away(&self, place: &Place, reading: u64, recorded: Recorded);
 }
 
 /// What a poller's snapshot says, in the words of a decision.

@@ -26,8 +26,9 @@ use crate::api::run::{RunObject, START_ANNOTATION};
 use crate::leader::Lead;
 use crate::lifecycle::{
     Announcement, Change, Effect, EventReason, MetadataChange, Observed, Phase, Settings, Step, WorkspaceView, begin,
-    decide, settle, verdict,
+    decide, is_all_told, settle, verdict,
 };
+use crate::poller::Recorded;
 use crate::telemetry::metrics::StatusWrite;
 use crate::telemetry::traces::during;
 use crate::telemetry::{Metrics, Traces};
@@ -109,8 +110,8 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
     pub async fn reconcile(&self, place: &Place, kept: &Kept) -> Result<Next, StoreError> {
         // The semaphore is never closed.
         let turn = self.turns.acquire().await.ok();
-        // Boxed: thousands may wait for their turn, and the whole look is a hundred times what a wait is.
-        Box::pin(self.in_turn(place, kept, turn)).await
+        // Boxed, and told of only now: thousands may wait for their turn, and the whole look is a hundred times what a wait is.
+        Box::pin(self.in_turn(place, kept, turn)).instrument(about(place, Some(kept))).await
     }
 
     async fn in_turn(&self, place: &Place, kept: &Kept, turn: Turn<'_>) -> Result<Next, StoreError> {
@@ -211,6 +212,11 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
         self.memories.places()
     }
 
+    /// The objects that are kept because the watch did not know our last write yet.
+    pub fn ahead_of_the_watch(&self) -> Vec<Place> {
+        self.memories.ahead_of_the_watch()
+    }
+
     /// Lets go of what was kept because the watch did not know it yet, and does now.
     pub fn caught_up(&self, place: &Place, kept: &Kept) {
         self.memories.let_go_of_written(place, kube::Resource::meta(kept));
@@ -282,10 +288,13 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
                     self.call(place, entry, &object, &effect).await;
                 }
                 Step::Wait(wait) => {
+                    let recorded = self.follow(place, &object);
                     if let Some(reading) = seen_reading {
                         self.remote.acknowledge(place, reading);
+                        if let Some(recorded) = recorded.filter(|_| is_all_told(object.status.as_ref(), wait)) {
+                            self.remote.put_away(place, reading, recorded);
+                        }
                     }
-                    self.follow(place, &object);
                     return Ok(wait.map_or(Next::OnChange, Next::After));
                 }
             }
@@ -458,20 +467,20 @@ impl<O: Objects, R: Remote, C: Clock> Reconciler<O, R, C> {
         Ok(entry.wrote(Stored { object, asked_at }))
     }
 
-    /// Has the poller follow exactly what the status says is under way.
-    fn follow(&self, place: &Place, object: &RunObject) {
+    /// Has the poller follow exactly what the status says is under way; what that tells of it.
+    fn follow(&self, place: &Place, object: &RunObject) -> Option<Recorded> {
         if !self.leads() {
-            return;
+            return None;
         }
         let looked = Looked::at(object);
-        match (Phase::of(looked.status()).run(), &looked.status().workspace) {
-            (Some(run), Some(pin)) => {
-                let trace = spans::trace_of(&self.traces, object);
-                let recorded = recorded(&looked, self.clock.now());
-                self.remote.follow(place, pin, run, Following { pace: pace(&looked), recorded, trace });
-            }
-            _ => self.remote.forget(place),
-        }
+        let (Some(run), Some(pin)) = (Phase::of(looked.status()).run(), &looked.status().workspace) else {
+            self.remote.forget(place);
+            return None;
+        };
+        let trace = spans::trace_of(&self.traces, object);
+        let recorded = recorded(&looked, self.clock.now());
+        self.remote.follow(place, pin, run, Following { pace: pace(&looked), recorded, trace });
+        recorded
     }
 }
 

@@ -22,7 +22,7 @@ use crate::databricks::{self, ListRuns, LiveRuns};
 use crate::lifecycle::step::{FoundRun, FreshRun, JobMatch, RunTarget};
 use crate::lifecycle::verdict::{Look, look};
 use crate::lifecycle::{IdempotencyToken, Reading, WorkspaceView};
-use crate::poller::{Page, Part, Poller, Read, Row, Runs, Schedule};
+use crate::poller::{Page, Part, Poller, Read, Recorded, Row, Runs, Schedule};
 use crate::telemetry::traces::during;
 
 /// Pages of `runs/list` that are looked through for a run in doubt: 500 runs.
@@ -221,5 +221,9 @@ impl Remote for Arc<Connections> {
 
     fn acknowledge(&self, place: &Place, reading: u64) {
         with_poller(self, place, |poller| poller.acknowledge(place, reading));
+    }
+
+    fn put_away(&self, place: &Place, reading: u64, recorded: Recorded) {
+        with_poller(self, place, |poller| poller.put_away(place, reading, recorded));
     }
 }

@@ -28,6 +28,8 @@ use crate::telemetry::Metrics;
 
 /// Objects that are remembered but not in the store any more are looked for this often.
 const SWEEP: Duration = Duration::from_mins(1);
+/// What we wrote is held until the watch has it, which is soon, and sometimes nobody looks at the object then.
+const CATCH_UP: Duration = Duration::from_secs(5);
 /// Workspace objects that are no more are noticed this fast.
 const RETIRE: Duration = Duration::from_secs(1);
 /// Objects that wait for a workspace to start something are woken so fast, on average: fifty a second. Each is a call to
@@ -167,6 +169,19 @@ fn at(turn: u64, spread: Duration) -> Duration {
     Duration::from_nanos(u64::try_from(whole >> u64::BITS).unwrap_or(u64::MAX))
 }
 
+/// Has the operator let go of what it wrote and the watch has by now: while thousands are started it would be held twice.
+pub(super) async fn catch_up(operator: Arc<Operator>, stores: Vec<Store<Kept>>) {
+    loop {
+        tokio::time::sleep(CATCH_UP).await;
+        for place in operator.ahead_of_the_watch() {
+            let object = ObjectRef::<Kept>::new(&place.name).within(&place.namespace);
+            if let Some(kept) = stores.iter().find_map(|store| store.get(&object)) {
+                operator.caught_up(&place, &kept);
+            }
+        }
+    }
+}
+
 /// Tells the operator of objects that vanished without a word, and wakes those that were overlooked.
 pub(super) async fn sweep(
     operator: Arc<Operator>,
@@ -179,7 +194,6 @@ pub(super) async fn sweep(
         for store in &stores {
             for kept in store.state() {
                 let place = place_of(&kept);
-                operator.caught_up(&place, &kept);
                 if operator.is_overlooked(&place, &kept) {
                     // A controller that has ended takes the process with it.
                     let _ = wakes.send(place).await;

@@ -108,7 +108,7 @@ pub(super) fn runs(
 ) -> Watch<Kept> {
     let (store, writer) = reflector::store();
     let (listed, complete) = tokio::sync::watch::channel(Listing::Awaited);
-    let (of_marks, known) = (Arc::clone(&settings), store.clone());
+    let known = store.clone();
     let all = watcher::Config::default().page_size(PAGE);
     let selected = selector.map_or(all.clone(), |selector| all.labels(selector));
     let stream = watcher(api::<RunObject>(client, namespace), selected)
@@ -117,13 +117,13 @@ pub(super) fn runs(
             kept(event, |object| {
                 let before =
                     known.get(&ObjectRef::new(&object.name_any()).within(&object.namespace().unwrap_or_default()));
-                Kept::of(object, &settings, Clocks(clock).now()).or_known(before)
+                Kept::again(object, &settings, Clocks(clock).now(), before.as_ref())
             })
         })
         .reflect(writer)
         .inspect(tell_listing(listed, RUN, metrics));
     let stream = told_when_kept(stream, store.clone())
-        .predicate_filter(move |kept: &Kept| kept.what_matters(&of_marks.ttl_keep_keys), PredicateConfig::default());
+        .predicate_filter(|kept: &Kept| Some(kept.what_matters()), PredicateConfig::default());
     Watch { store, changes: infallible(stream, RUN, metrics).map(Ok).boxed(), complete }
 }
 

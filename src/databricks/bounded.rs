@@ -90,6 +90,8 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
             }
             items.push(item);
         }
+        // It is kept for as long as its run lives, and a vector grows by doubling.
+        items.shrink_to_fit();
         Ok(List(items))
     }
 }

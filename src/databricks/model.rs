@@ -15,7 +15,7 @@ macro_rules! open_enum {
         pub enum $name {
             $($(#[$variant_doc])* $variant,)+
             /// A value this version does not know, as Databricks wrote it.
-            Other(String),
+            Other(Box<str>),
         }
 
         impl $name {
@@ -36,7 +36,7 @@ macro_rules! open_enum {
             fn from(text: &str) -> Self {
                 match text {
                     $($text => Self::$variant,)+
-                    other => Self::Other(other.to_owned()),
+                    other => Self::Other(other.into()),
                 }
             }
         }
@@ -222,9 +222,9 @@ pub struct RunStatus {
     /// Where it is.
     pub state: Option<StatusState>,
     /// Why it is queued.
-    pub queue_details: Option<QueueDetails>,
+    pub queue_details: Option<Box<QueueDetails>>,
     /// Why it ended; there from TERMINATING on.
-    pub termination_details: Option<TerminationDetails>,
+    pub termination_details: Option<Box<TerminationDetails>>,
 }
 
 /// Why a run waits in the queue.
@@ -345,7 +345,7 @@ pub struct RunTask {
 }
 
 /// One line of a run's history: the original run or a repair of it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Deserialize)]
 #[serde(default)]
 pub struct RepairHistoryItem {
     /// The repair's id; the original run has none.

@@ -11,33 +11,33 @@ use crate::api::status::{DatabricksRunStatus, RepairRecord, TaskOutput, Workspac
 use crate::databricks::error::{Error, Executed};
 use crate::databricks::ids::RunId;
 
-/// All of it, for one object.
+/// All of it, for one object. What there hardly ever is of a live run is boxed: there is one of these for each.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
     /// Of the open intent.
-    pub intent: Option<IntentMemory>,
+    pub intent: Option<Box<IntentMemory>>,
     /// The job that a name was resolved to, and what for: run key and serial.
-    pub job: Option<(String, JobMatch)>,
+    pub job: Option<Box<(String, JobMatch)>>,
     /// Calls before any intent that failed.
     pub preparation: Failures,
     /// Outputs that were read.
-    pub outputs: Option<OutputsMemory>,
+    pub outputs: Option<Box<OutputsMemory>>,
     /// Since when the run's answers ask for asking again, and of which run.
     pub doubtful_since: Option<(RunId, Duration)>,
     /// Cancellations sent.
-    pub cancel: Option<CancelMemory>,
+    pub cancel: Option<Box<CancelMemory>>,
     /// A run that came to be although the object has gone on without it: to be cancelled.
-    pub superfluous: Option<Superfluous>,
+    pub superfluous: Option<Box<Superfluous>>,
     /// When tasks of a running run were last written.
     pub tasks_written: Option<Duration>,
     /// When this process first saw the object being deleted.
     pub deletion_seen: Option<Duration>,
     /// The newest reading beside the schedule.
-    pub fresh: Option<Fresh>,
+    pub fresh: Option<Box<Fresh>>,
     /// Such readings that failed.
     pub reads: Failures,
     /// Of the repair in the status.
-    pub repair: Option<RepairMemory>,
+    pub repair: Option<Box<RepairMemory>>,
     /// The serial of the start mark that this process wrote last; forgotten when the status is wiped.
     marked: Option<i64>,
     /// The serial of the intent that this process wrote last, under its own mark: nobody can have sent it before.
@@ -278,14 +278,14 @@ impl Memory {
         // before says nothing about that one.
         let is_another = |known: &IntentMemory| open != Some(known.serial) || known.pin != status.workspace;
         // A status with a lower serial is older than the intent (or was lost): it says nothing about it.
-        let settled = |known: &mut IntentMemory| status.serial.unwrap_or(0) >= known.serial && is_another(known);
+        let settled = |known: &mut Box<IntentMemory>| status.serial.unwrap_or(0) >= known.serial && is_another(known);
         let Some(mut known) = self.intent.take_if(settled) else { return };
         let (Some(Answer::Run(run)), Some(pin)) = (&known.answer, known.pin.take()) else { return };
         let id = run.to_string();
         let recorded =
             status.run_id.as_ref() == Some(&id) || status.attempts.iter().any(|past| past.run_id.as_ref() == Some(&id));
         if !recorded {
-            self.superfluous = Some(Superfluous { pin, run: *run, failures: Failures::default() });
+            self.superfluous = Some(Box::new(Superfluous { pin, run: *run, failures: Failures::default() }));
         }
     }
 
@@ -298,7 +298,7 @@ impl Memory {
             Some(known) if known.is_of(run, repair) => known.notice(repair, now),
             _ => {
                 let written = self.repair_written == Some((run, repair.n));
-                self.repair = Some(RepairMemory::new(run, repair, written, now));
+                self.repair = Some(Box::new(RepairMemory::new(run, repair, written, now)));
             }
         }
     }
@@ -323,7 +323,7 @@ impl Memory {
                 }
             }
             None => {
-                self.intent = Some(IntentMemory {
+                self.intent = Some(Box::new(IntentMemory {
                     serial: intent.serial,
                     pin: subject.status.workspace.clone(),
                     holder: intent.holder.clone(),
@@ -336,7 +336,7 @@ impl Memory {
                     answer: None,
                     found: None,
                     lookup: Failures::default(),
-                });
+                }));
             }
         }
     }

@@ -25,7 +25,7 @@ pub mod verdict;
 #[cfg(test)]
 pub(crate) mod world;
 
-pub use decide::{Phase, decide, is_at_rest, time_left};
+pub use decide::{Phase, decide, is_all_told, is_at_rest, time_left};
 pub use memory::Memory;
 pub use observed::{Now, Observed, Reading, Settings, Subject, TakeOver, WorkspaceView};
 pub use settle::{begin, settle};

@@ -25,7 +25,7 @@ pub fn begin(memory: &mut Memory, effect: &Effect) {
 pub fn settle(memory: &mut Memory, effect: &Effect, outcome: Outcome, now: Now) {
     match (effect, outcome) {
         (Effect::FindJob { key, .. }, Outcome::Job(Ok(found))) => {
-            memory.job = Some((key.clone(), found));
+            memory.job = Some(Box::new((key.clone(), found)));
             memory.preparation = Failures::default();
         }
         (Effect::FindJob { .. }, Outcome::Job(Err(error))) => memory.preparation.note(error, now),
@@ -53,7 +53,7 @@ pub fn settle(memory: &mut Memory, effect: &Effect, outcome: Outcome, now: Now) 
             }
         }
         (Effect::ReadRun { run, .. }, Outcome::Read(Ok(read))) => {
-            memory.fresh = Some(Fresh { run: *run, read, at: now.mono });
+            memory.fresh = Some(Box::new(Fresh { run: *run, read, at: now.mono }));
             memory.reads = Failures::default();
         }
         (Effect::ReadRun { .. }, Outcome::Read(Err(error))) => memory.reads.note(error, now),
@@ -70,8 +70,10 @@ pub fn settle(memory: &mut Memory, effect: &Effect, outcome: Outcome, now: Now) 
 
 fn outputs_fetched(memory: &mut Memory, run: RunId, fetched: Fetched, now: Now) {
     let known = memory.outputs.take().filter(|known| known.run == run);
-    let mut outputs =
-        known.unwrap_or(OutputsMemory { run, since: now.mono, done: Vec::new(), read: Vec::new(), retry_at: now.mono });
+    let mut outputs = known.unwrap_or_else(|| {
+        let none = OutputsMemory { run, since: now.mono, done: Vec::new(), read: Vec::new(), retry_at: now.mono };
+        Box::new(none)
+    });
     for (task, output) in fetched.tasks {
         outputs.done.push(task);
         outputs.read.extend(output);
@@ -92,8 +94,9 @@ fn superfluous_canceled(memory: &mut Memory, error: Option<Error>, now: Now) {
 
 fn canceled(memory: &mut Memory, run: RunId, error: Option<Error>, now: Now) {
     let known = memory.cancel.take().filter(|known| known.run == run);
-    let mut cancel =
-        known.unwrap_or(CancelMemory { run, attempts: 0, last: now.mono, held_until: now.mono, last_error: None });
+    let mut cancel = known.unwrap_or_else(|| {
+        Box::new(CancelMemory { run, attempts: 0, last: now.mono, held_until: now.mono, last_error: None })
+    });
     match error {
         Some(Error::NotNow(wait)) => cancel.held_until = now.mono + wait,
         error => {

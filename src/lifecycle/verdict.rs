@@ -151,7 +151,7 @@ fn activity(life: &LifeCycleState, newer: Option<&StatusState>) -> Activity {
         LifeCycleState::Pending | LifeCycleState::Blocked => Activity::Pending,
         LifeCycleState::Running | LifeCycleState::WaitingForRetry => Activity::Running,
         LifeCycleState::Other(word) => match newer.map(activity_of_status) {
-            Some(Activity::Unknown(_)) | None => Activity::Unknown(word.clone()),
+            Some(Activity::Unknown(_)) | None => Activity::Unknown(word.to_string()),
             Some(known) => known,
         },
         // Ends are no activities; `look` never brings them here.
@@ -168,14 +168,14 @@ fn activity_of_status(newer: &StatusState) -> Activity {
         StatusState::Pending | StatusState::Blocked => Activity::Pending,
         StatusState::Running | StatusState::Waiting => Activity::Running,
         StatusState::Terminating | StatusState::Terminated => Activity::Terminating,
-        StatusState::Other(word) => Activity::Unknown(word.clone()),
+        StatusState::Other(word) => Activity::Unknown(word.to_string()),
     }
 }
 
 /// The termination details of a status, if there are any.
 #[must_use]
 pub fn termination(status: Option<&RunStatus>) -> Option<&TerminationDetails> {
-    status.and_then(|status| status.termination_details.as_ref())
+    status.and_then(|status| status.termination_details.as_deref())
 }
 
 #[cfg(test)]
@@ -198,7 +198,7 @@ mod tests {
         (!newer.is_empty() || !code.is_empty()).then(|| RunStatus {
             state: (!newer.is_empty()).then(|| newer.into()),
             termination_details: (!code.is_empty())
-                .then(|| TerminationDetails { code: Some(code.into()), ..TerminationDetails::default() }),
+                .then(|| TerminationDetails { code: Some(code.into()), ..TerminationDetails::default() }.into()),
             ..RunStatus::default()
         })
     }

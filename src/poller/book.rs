@@ -184,6 +184,7 @@ impl<K: Key> Book<K> {
             unlisted: false,
             recorded,
             vouched: None,
+            put_away: None,
             looked_at: false,
             snapshot: Arc::new(Snapshot::blank(run)),
         };
@@ -216,7 +217,7 @@ impl<K: Key> Book<K> {
         self.advance(key, due);
     }
 
-    /// The newest reading; none before the first get has come back.
+    /// The newest reading; none before the first get has come back, and nothing of the run where that was put away.
     #[must_use]
     pub fn snapshot(&self, key: &K) -> Option<Arc<Snapshot>> {
         let entry = self.entries.get(key)?;
@@ -231,6 +232,14 @@ impl<K: Key> Book<K> {
             && let Some(wake) = entry.wake.take()
         {
             self.wakes.remove((wake.at, entry.id));
+        }
+    }
+
+    /// Lets go of the reading of this version, if it is the newest and sweeps look at the run: whoever asks says that all of it
+    /// is on record. The snapshot says nothing of the run until there is news, a poke, or [`Self::watch`] without a record.
+    pub fn put_away(&mut self, key: &K, version: u64, recorded: Recorded) {
+        if let Some(entry) = self.entries.get_mut(key).filter(|entry| entry.snapshot.version == version) {
+            entry.put_away(recorded);
         }
     }
 

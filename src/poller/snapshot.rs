@@ -1,5 +1,6 @@
 //! The newest that is known of one run, and what counts as news.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -85,9 +86,9 @@ pub(super) fn life_cycle(run: &Run) -> LifeCycle<'_> {
     )
 }
 
-/// Whether `new` says anything that a status would show otherwise than after `old`. Durations tick while the run is
-/// live, so they are news only once it has ended. Taken apart field by field: whoever adds a field must decide here.
-pub(super) fn is_news(old: &Run, new: &Run) -> bool {
+/// A digest of what a description says that a status would show: another one is news. Durations tick while the run is live,
+/// so they count only once it has ended. Taken apart field by field: whoever adds a field must decide here.
+pub(super) fn digest(run: &Run) -> u64 {
     let Run {
         run_id,
         job_id,
@@ -105,27 +106,20 @@ pub(super) fn is_news(old: &Run, new: &Run) -> bool {
         tasks,
         repair_history,
         next_page_token: _,
-    } = new;
-    let durations = || {
-        (queue_duration, setup_duration, execution_duration, cleanup_duration, run_duration)
-            != (
-                &old.queue_duration,
-                &old.setup_duration,
-                &old.execution_duration,
-                &old.cleanup_duration,
-                &old.run_duration,
-            )
-    };
-    (run_id, job_id, start_time, end_time) != (&old.run_id, &old.job_id, &old.start_time, &old.end_time)
-        || (state, status) != (&old.state, &old.status)
-        || (run_name, run_page_url) != (&old.run_name, &old.run_page_url)
-        || repair_history != &old.repair_history
-        || (*end_time != 0 && durations())
-        || tasks.len() != old.tasks.len()
-        || tasks.iter().zip(&old.tasks).any(|(new, old)| is_news_of_task(old, new))
+    } = run;
+    let mut digest = DefaultHasher::new();
+    (run_id, job_id, run_name, run_page_url, state, status, start_time, end_time, repair_history).hash(&mut digest);
+    if *end_time != 0 {
+        (queue_duration, setup_duration, execution_duration, cleanup_duration, run_duration).hash(&mut digest);
+    }
+    tasks.len().hash(&mut digest);
+    for task in tasks {
+        add_task(&mut digest, task);
+    }
+    digest.finish()
 }
 
-fn is_news_of_task(old: &RunTask, new: &RunTask) -> bool {
+fn add_task(digest: &mut DefaultHasher, task: &RunTask) {
     let RunTask {
         run_id,
         task_key,
@@ -141,22 +135,21 @@ fn is_news_of_task(old: &RunTask, new: &RunTask) -> bool {
         has_new_cluster,
         job_cluster_key,
         existing_cluster_id,
-    } = new;
-    let durations = || {
-        (setup_duration, execution_duration, cleanup_duration)
-            != (&old.setup_duration, &old.execution_duration, &old.cleanup_duration)
-    };
-    (run_id, task_key, attempt_number) != (&old.run_id, &old.task_key, &old.attempt_number)
-        || (state, status) != (&old.state, &old.status)
-        || (start_time, end_time, run_page_url) != (&old.start_time, &old.end_time, &old.run_page_url)
-        || (has_new_cluster, job_cluster_key, existing_cluster_id)
-            != (&old.has_new_cluster, &old.job_cluster_key, &old.existing_cluster_id)
-        || (*end_time != 0 && durations())
+    } = task;
+    (run_id, task_key, attempt_number, state, status, start_time, end_time, run_page_url).hash(digest);
+    (has_new_cluster, job_cluster_key, existing_cluster_id).hash(digest);
+    if *end_time != 0 {
+        (setup_duration, execution_duration, cleanup_duration).hash(digest);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn is_news(old: &Run, new: &Run) -> bool {
+        digest(old) != digest(new)
+    }
 
     /// A live run with one live task, changed by a JSON pointer's worth of `change`.
     fn run(change: impl FnOnce(&mut serde_json::Value)) -> Run {

@@ -114,6 +114,11 @@ impl<K: Key, C: Clock + Clone> Poller<K, C> {
         self.shared.book().acknowledge(key, version);
     }
 
+    /// Lets go of a reading of which all is on record: see [`Book::put_away`].
+    pub fn put_away(&self, key: &K, version: u64, recorded: Recorded) {
+        self.shared.book().put_away(key, version, recorded);
+    }
+
     /// Whether the workspace answers; `changed()` on it tells of the begin and the end of an outage.
     #[must_use]
     pub fn health(&self) -> watch::Receiver<Health> {

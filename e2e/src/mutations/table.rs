@@ -215,8 +215,8 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "lost wake-up",
         replacements: &[Replacement {
             file: KEPT,
-            from: "            metadata.annotations.as_ref().and_then(|annotations| annotations.get(annotation)).hash(&mut hash);",
-            to: "            annotation.hash(&mut hash);",
+            from: "        object.annotation(annotation).hash(&mut hash);",
+            to: "        annotation.hash(&mut hash);",
         }],
     },
 ];

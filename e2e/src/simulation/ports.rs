@@ -17,7 +17,7 @@ use databricks_run_operator::databricks::model::RunOutput;
 use databricks_run_operator::lifecycle::observed::same_workspace;
 use databricks_run_operator::lifecycle::step::{FoundRun, FreshRun, JobMatch, RunTarget};
 use databricks_run_operator::lifecycle::{Announcement, IdempotencyToken, Now, Reading, WorkspaceView};
-use databricks_run_operator::poller::{Answer, Ask, AskPage, PageAnswer, Read, Schedule, Swept};
+use databricks_run_operator::poller::{Answer, Ask, AskPage, PageAnswer, Read, Recorded, Schedule, Swept};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
@@ -379,6 +379,15 @@ impl Remote for Port {
         let Some((name, _)) = lines.followed.get(place).cloned() else { return };
         if let Some(line) = lines.get_mut(&name) {
             line.book.acknowledge(place, reading);
+        }
+    }
+
+    fn put_away(&self, place: &Place, reading: u64, recorded: Recorded) {
+        let mut world = self.world.lock();
+        let lines = &mut world.processes[self.process].lines;
+        let Some((name, _)) = lines.followed.get(place).cloned() else { return };
+        if let Some(line) = lines.get_mut(&name) {
+            line.book.put_away(place, reading, recorded);
         }
     }
 }

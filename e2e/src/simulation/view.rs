@@ -44,13 +44,13 @@ impl View {
             return Taken { calls_for_a_look: false, asks: false };
         };
         let kept = Kept::of((**object).clone(), settings, now);
-        let matters = kept.what_matters(&[]);
+        let matters = kept.what_matters();
         let uid = object.metadata.uid.clone().unwrap_or_default();
         self.objects.insert(place.clone(), Arc::new(kept));
         let (key, wish) = ((place.clone(), uid), Wish::of(object));
         let asks = self.wishes.get(&key) != Some(&wish);
         self.wishes.insert(key.clone(), wish);
-        let calls_for_a_look = matters.is_none_or(|hash| self.told.insert(key, hash) != Some(hash));
+        let calls_for_a_look = self.told.insert(key, matters) != Some(matters);
         Taken { calls_for_a_look, asks }
     }
 }

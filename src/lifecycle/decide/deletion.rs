@@ -51,7 +51,7 @@ fn policy(seen: &Observed<'_>) -> DeletionPolicy {
 
 /// The run was perhaps started and perhaps not: find out by the same request, unless nothing can have been sent.
 fn unfinished_start(seen: &Observed<'_>, open: &Intent, now: Now) -> Step {
-    let memory = seen.memory.intent.as_ref().filter(|memory| memory.serial == open.serial);
+    let memory = seen.memory.intent.as_deref().filter(|memory| memory.serial == open.serial);
     if memory.is_some_and(IntentMemory::settled) {
         // Whether there is a run is known already; only written it is not.
         return intent::decide(seen, open, now);
@@ -78,7 +78,8 @@ fn unfinished_start(seen: &Observed<'_>, open: &Intent, now: Now) -> Step {
 
 /// The repair was perhaps begun and perhaps not: as with a start, except that the run is known.
 fn unfinished_repair(seen: &Observed<'_>, run: RunId, now: Now) -> Step {
-    if policy(seen) == DeletionPolicy::Orphan || seen.memory.repair.as_ref().is_some_and(RepairMemory::surely_unsent) {
+    if policy(seen) == DeletionPolicy::Orphan || seen.memory.repair.as_deref().is_some_and(RepairMemory::surely_unsent)
+    {
         return live(seen, run, now);
     }
     if past_deadline(seen, now) {

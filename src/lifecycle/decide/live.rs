@@ -8,7 +8,7 @@ use super::{
     stop,
 };
 use crate::api::conditions::{Reason, State};
-use crate::api::status::{CancelCause, WorkspacePin};
+use crate::api::status::{CancelCause, DatabricksRunStatus, WorkspacePin};
 use crate::databricks::ids::RunId;
 use crate::databricks::model::Run;
 use crate::lifecycle::bounds::one_line;
@@ -253,6 +253,14 @@ fn progress(seen: &Observed<'_>, pin: &WorkspacePin, run: &Run, activity: &Activ
         Vec::new()
     };
     record(next, announce)
+}
+
+/// Whether the status of a run says all that was made of its last reading, by what was decided then: a run that is running,
+/// with nothing that is still to be written.
+#[must_use]
+pub fn is_all_told(status: Option<&DatabricksRunStatus>, wait: Option<Duration>) -> bool {
+    let state = status.and_then(|status| status.state.as_deref());
+    state == Some(State::Running.as_str()) && wait == Some(SAFETY_NET)
 }
 
 /// When a run of which nothing new is known is looked at again. A row of "does not exist" is believed at its third answer,

@@ -17,6 +17,7 @@ mod tests;
 
 use std::time::Duration;
 
+pub use self::live::is_all_told;
 pub use self::rest::time_left;
 
 use super::memory::Memory;
@@ -156,7 +157,7 @@ fn pinned<'a>(seen: &Observed<'a>) -> Result<&'a WorkspacePin, (Reason, String)>
 
 /// Time until this run may be cancelled once more; none if now.
 fn cancel_wait(seen: &Observed<'_>, run: RunId, now: Now) -> Option<Duration> {
-    let cancel = seen.memory.cancel.as_ref().filter(|cancel| cancel.run == run)?;
+    let cancel = seen.memory.cancel.as_deref().filter(|cancel| cancel.run == run)?;
     let due = if cancel.attempts == 0 {
         cancel.held_until
     } else {
@@ -211,7 +212,7 @@ fn read_now<'a>(seen: &Observed<'a>, pin: &WorkspacePin, run: RunId, now: Now) -
 /// What was read of the run a moment ago, and when.
 fn fresh<'a>(seen: &Observed<'a>, run: RunId, now: Now) -> Option<&'a Fresh> {
     const FRESH: Duration = Duration::from_secs(10);
-    let fresh = seen.memory.fresh.as_ref().filter(|fresh| fresh.run == run);
+    let fresh = seen.memory.fresh.as_deref().filter(|fresh| fresh.run == run);
     fresh.filter(|fresh| now.mono.saturating_sub(fresh.at) < FRESH)
 }
 

@@ -258,7 +258,7 @@ fn resolve(
     now: Now,
 ) -> Result<String, Box<Step>> {
     let Some(name) = request.job_name else { return Ok(request.text(None)) };
-    let found = match &seen.memory.job {
+    let found = match seen.memory.job.as_deref() {
         Some((known, found)) if known == key => *found,
         _ => {
             let failures = &seen.memory.preparation;

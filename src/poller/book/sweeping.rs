@@ -180,7 +180,8 @@ fn read_after(id: u64, sooner: f64) -> Duration {
 impl Entry {
     /// The time after it was last told of in which it is read whatever its rows look like.
     fn read_after(&self) -> Duration {
-        let sooner = if self.read_at().is_some() { READ_SOONER } else { FIRST_READ_SOONER };
+        let was_read = self.read_at().is_some() || self.put_away.is_some();
+        let sooner = if was_read { READ_SOONER } else { FIRST_READ_SOONER };
         read_after(self.id, sooner).max(self.schedule.longest())
     }
 }

@@ -1,8 +1,10 @@
 //! What the poller promises, one fact a test. [`crowd`] is about many runs at once, [`sweeps`] about what
-//! they cost then, [`restart`] about those that are on record, [`properties`] about any order of events.
+//! they cost then, [`restart`] about those that are on record, [`put_away`] about readings that are let go of, [`properties`]
+//! about any order of events.
 
 mod crowd;
 mod properties;
+mod put_away;
 mod restart;
 mod sweeps;
 mod town;

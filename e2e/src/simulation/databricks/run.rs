@@ -137,7 +137,7 @@ fn status(word: &str, code: &str) -> Option<RunStatus> {
     (!word.is_empty()).then(|| RunStatus {
         state: Some(word.into()),
         termination_details: (!code.is_empty())
-            .then(|| TerminationDetails { code: Some(code.into()), ..TerminationDetails::default() }),
+            .then(|| TerminationDetails { code: Some(code.into()), ..TerminationDetails::default() }.into()),
         ..RunStatus::default()
     })
 }

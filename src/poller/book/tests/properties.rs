@@ -19,7 +19,11 @@ pub(super) fn assert_consistent<K: Key>(book: &Book<K>) {
     assert_eq!(usize::try_from(book.unread).unwrap(), unread);
     for entry in book.entries.values() {
         assert!(entry.looked_at || entry.is_unread(), "a reading is a look");
-        assert!(entry.is_unread() || entry.recorded.is_none(), "a reading takes the place of what is on record");
+        assert!(
+            entry.snapshot.seen.is_none() || entry.recorded.is_none(),
+            "a reading takes the place of what is on record"
+        );
+        assert!(entry.put_away.is_none() || (entry.vouched.is_some() && entry.snapshot.seen.is_none()));
         assert!(entry.vouched.is_none() || (entry.looked_at && entry.recorded.is_some()));
     }
     book.sweeps.assert_consistent(|key| book.entries.get(key).map(|entry| entry.snapshot.run_id));
@@ -33,6 +37,7 @@ enum Event {
     Unwatch(u8),
     Poke(u8),
     Acknowledge(u8),
+    PutAway(u8, &'static str),
     Pass(u64),
     Send,
     /// What comes of one of the gets that are out.
@@ -122,7 +127,8 @@ fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(key, run, initial, recorded)| Event::Watch(key, run, initial, recorded)),
         1 => key.clone().prop_map(Event::Unwatch),
         2 => key.clone().prop_map(Event::Poke),
-        2 => key.prop_map(Event::Acknowledge),
+        2 => key.clone().prop_map(Event::Acknowledge),
+        2 => (key, state()).prop_map(|(key, state)| Event::PutAway(key, state)),
         3 => (0..30_000_u64).prop_map(Event::Pass),
         6 => Just(Event::Send),
         6 => (any::<usize>(), came()).prop_map(|(which, came)| Event::Learn(which, came)),
@@ -184,6 +190,12 @@ impl World {
                 if let Some(snapshot) = self.book.snapshot(&key) {
                     self.book.acknowledge(&key, snapshot.version);
                     self.acknowledged.insert(key, snapshot.version);
+                }
+            }
+            Event::PutAway(key, state) => {
+                let version = self.book.snapshot(&key).map_or(0, |snapshot| snapshot.version);
+                if let Some(whereabouts) = Whereabouts::of(state, [].into_iter()) {
+                    self.book.put_away(&key, version, Recorded { start_time: 0, whereabouts });
                 }
             }
             Event::Pass(millis) => self.time += Duration::from_millis(millis),

@@ -99,9 +99,17 @@ impl Desk {
     }
 
     /// Makes the next sweep, of one page, which shows these runs in these states.
-    fn sweep(&mut self, rows: &[(i64, &str)]) {
+    pub(super) fn sweep(&mut self, rows: &[(i64, &str)]) {
+        let ask = self.begin_sweep();
+        self.show(ask, rows);
+    }
+
+    pub(super) fn begin_sweep(&mut self) -> AskPage {
         self.time = self.time.max(self.book.next_page().unwrap());
-        let ask = self.book.page_due(at(self.time)).unwrap();
+        self.book.page_due(at(self.time)).unwrap()
+    }
+
+    pub(super) fn show(&mut self, ask: AskPage, rows: &[(i64, &str)]) {
         let row = |(id, state): &(i64, &str)| Row {
             run: RunId(*id),
             start_time: 1000 * id + 7,

@@ -269,6 +269,18 @@ impl Town {
         }
     }
 
+    /// Has all readings let go of, as the controller does when it looks at runs of which nothing is to be written.
+    pub(super) fn put_all_away(&mut self) {
+        let keys: Vec<usize> = self.book.entries.keys().copied().collect();
+        for key in keys {
+            let whereabouts = Whereabouts::of("RUNNING", [].into_iter()).unwrap();
+            let recorded = Recorded { start_time: self.runs[key].start / 1000 * 1000, whereabouts };
+            let version = self.book.snapshot(&key).unwrap().version;
+            self.book.put_away(&key, version, recorded);
+            assert!(self.book.entries[&key].put_away.is_some());
+        }
+    }
+
     /// Calls a second while so much time passes.
     pub(super) fn calls_per_second_over(&mut self, time: Duration) -> f64 {
         (self.gets, self.pages) = (0, 0);

@@ -186,8 +186,8 @@ impl Walk {
         let step = self.world.decides();
         let memory = &self.world.memory;
         let unsent = match &step {
-            Step::Remote(Effect::Submit { .. }) => memory.intent.as_ref().is_none_or(IntentMemory::surely_unsent),
-            Step::Remote(Effect::Repair { .. }) => memory.repair.as_ref().is_none_or(RepairMemory::surely_unsent),
+            Step::Remote(Effect::Submit { .. }) => memory.intent.as_deref().is_none_or(IntentMemory::surely_unsent),
+            Step::Remote(Effect::Repair { .. }) => memory.repair.as_deref().is_none_or(RepairMemory::surely_unsent),
             _ => false,
         };
         assert!(!unsent || !self.is_forbidden(), "{step:?} although the namespace is not admitted");
