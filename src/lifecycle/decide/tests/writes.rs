@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::api::status::TaskOutput;
 use crate::databricks::model::{Run, RunOutput};
 use crate::lifecycle::fixtures::{run, task};
+use crate::lifecycle::is_all_told;
 use crate::lifecycle::outputs;
 use crate::lifecycle::step::EventReason;
 use crate::lifecycle::world::{Rest, World};
@@ -112,11 +113,39 @@ fn tasks_of_a_run_that_goes_on_are_written_once_a_minute_and_not_forgotten() {
     let writes = world.writes;
     world.passes(Duration::from_secs(10));
     world.polls(run(7).is("RUNNING").with(tasks(1)));
-    assert_eq!(world.settles(), Some(Duration::from_secs(50)), "nothing else would wake it");
+    let wait = world.settles();
+    assert_eq!(wait, Some(Duration::from_secs(50)), "nothing else would wake it");
+    assert!(!is_all_told(Some(&world.status), wait));
     assert_eq!(world.writes, writes);
     world.passes(Duration::from_secs(50));
     world.settles();
     assert_eq!(world.writes, writes + 1);
+}
+
+#[test]
+fn a_run_of_which_all_is_told_needs_no_reading() {
+    let mut told = Vec::new();
+    for life in ["QUEUED", "PENDING", "BLOCKED", "RUNNING", "TERMINATING"] {
+        let mut world = World::live(7);
+        world.polls(run(7).is(life).with([task("a", 71).is(life), task("b", 72)]));
+        let wait = world.settles();
+        if !is_all_told(Some(&world.status), wait) {
+            continue;
+        }
+        told.push(life);
+        let (writes, message) = (world.writes, world.message().to_owned());
+        world.reading = None;
+        for _ in 0..10 {
+            world.passes(Duration::from_mins(5));
+            assert_eq!(world.settles(), wait);
+        }
+        assert_eq!(world.writes, writes, "{life}");
+        // A new generation is acknowledged in the same words.
+        world.edits(|_| ());
+        world.settles();
+        assert!(world.message().starts_with(&message), "{} instead of {message}", world.message());
+    }
+    assert_eq!(told, ["RUNNING"]);
 }
 
 #[test]
