@@ -63,7 +63,8 @@ async fn steady<'a>(
     let mut scene = Scene::open(players, World::with(workspaces, LONG).await?).await?;
     grow(&scene, 0, live).await?;
     let observed = Duration::from_mins(5).mul_f64(scale.clamp(0.2, 1.0));
-    let outcome = observe(name, &mut scene, live, observed, Some(promise)).await?;
+    let every = LIFE / u32::try_from(live)?;
+    let outcome = observe(name, &mut scene, live, every, observed, Some(promise)).await?;
     Ok((scene, outcome))
 }
 
@@ -77,7 +78,9 @@ pub(super) async fn growth(players: Players<'_>, scale: f64) -> Result<Vec<Outco
         there = live;
         let name = format!("growth {live}");
         let observed = Duration::from_mins(2);
-        outcomes.push(observe(&name, &mut scene, live, observed, None).await?);
+        // More often for few, or there would be little to take a percentile of.
+        let every = (LIFE / u32::try_from(live)?).min(Duration::from_secs(1));
+        outcomes.push(observe(&name, &mut scene, live, every, observed, None).await?);
     }
     Ok(outcomes)
 }
@@ -104,17 +107,15 @@ async fn caught_up(scene: &Scene<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Looks at them for this time, in which now and then one ends.
+/// Looks at them for this time, in which one ends every so often.
 async fn observe(
     name: &str,
     scene: &mut Scene<'_>,
     live: usize,
+    every: Duration,
     observed: Duration,
     promise: Option<&Promise>,
 ) -> Result<Outcome, Failure> {
-    let count = u32::try_from(live)?;
-    // More often for few, or there would be little to take a percentile of.
-    let every = (LIFE / count).min(Duration::from_secs(1));
     let workspaces = scene.world.workspaces.len();
     let about = format!(
         "{live} live runs in {workspaces} workspace(s) that allow {ALLOWED} requests/s each; one ends every {:.2} s and is replaced",
