@@ -30,7 +30,7 @@ use crate::telemetry::traces::Trace;
 const RETAINED: Duration = Duration::from_mins(15);
 
 /// The part of a workspace's rate that sweeps may take: what they find costs gets, and others ask, too.
-const SWEEP_SHARE: f64 = 0.6;
+const SWEEP_SHARE: f64 = 0.5;
 
 /// A poll that is late by more than this is overdue: more than the rate limit makes it wait when many fall due at once.
 const OVERDUE: Duration = Duration::from_secs(10);

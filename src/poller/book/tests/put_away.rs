@@ -120,7 +120,7 @@ fn a_run_that_does_not_exist_any_more_is_told_as_absent_and_read_again() {
 
 #[test]
 fn a_thousand_runs_without_readings_cost_no_call_more_wake_nobody_and_their_ends_are_seen_as_fast() {
-    let mut town = Town::new(1000, 0, 9.0);
+    let mut town = Town::new(1000, 0, 7.5);
     town.live(Duration::from_mins(5));
     town.put_all_away();
     town.wakes = 0;

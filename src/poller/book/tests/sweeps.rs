@@ -5,7 +5,7 @@ use super::*;
 
 #[test]
 fn a_thousand_runs_cost_less_than_ten_calls_a_second_and_their_ends_are_seen_within_six() {
-    let mut town = Town::new(1000, 0, 9.0);
+    let mut town = Town::new(1000, 0, 7.5);
     let calls = town.calls_per_second();
     assert!(calls < 10.0, "{calls} calls a second");
     let lag = town.lag_of_95_percent(500);
@@ -14,7 +14,7 @@ fn a_thousand_runs_cost_less_than_ten_calls_a_second_and_their_ends_are_seen_wit
 
 #[test]
 fn a_thousand_runs_that_were_read_together_are_not_read_together_again() {
-    let mut town = Town::new(1000, 0, 9.0);
+    let mut town = Town::new(1000, 0, 7.5);
     town.live(Duration::from_mins(5));
     for minute in 5..35 {
         (town.gets, town.pages) = (0, 0);
@@ -34,7 +34,7 @@ fn a_run_that_the_list_shows_where_it_was_read_is_not_read_again() {
 
 #[test]
 fn two_thousand_runs_cost_less_than_fifteen_calls_a_second_and_their_ends_are_seen_within_fifteen() {
-    let mut town = Town::new(2000, 0, 9.0);
+    let mut town = Town::new(2000, 0, 7.5);
     let calls = town.calls_per_second();
     assert!(calls < 15.0, "{calls} calls a second");
     let lag = town.lag_of_95_percent(1000);
@@ -43,21 +43,21 @@ fn two_thousand_runs_cost_less_than_fifteen_calls_a_second_and_their_ends_are_se
 
 #[test]
 fn among_many_runs_of_others_gets_are_cheaper_and_what_was_tried_costs_little() {
-    let calls = Town::new(200, 20_000, 9.0).calls_per_second();
+    let calls = Town::new(200, 20_000, 7.5).calls_per_second();
     // One a minute for each run, up to a tenth sooner.
     assert!(calls < 4.0, "{calls} calls a second instead of 200 / 60");
 }
 
 #[test]
 fn few_runs_are_not_swept() {
-    let mut town = Town::new(9, 0, 9.0);
+    let mut town = Town::new(9, 0, 7.5);
     town.live(Duration::from_mins(10));
     assert_eq!(town.pages, 0);
 }
 
 #[test]
 fn a_run_that_the_list_leaves_out_costs_one_get_and_then_has_its_own_schedule() {
-    let mut town = Town::new(100, 0, 9.0);
+    let mut town = Town::new(100, 0, 7.5);
     town.live(Duration::from_mins(5));
     town.runs[7].waits = town.time;
     town.asked.clear();
@@ -71,7 +71,7 @@ fn a_run_that_the_list_leaves_out_costs_one_get_and_then_has_its_own_schedule() 
 
 #[test]
 fn a_list_that_is_refused_leaves_the_gets_on_their_schedule() {
-    let mut town = Town::new(100, 0, 9.0);
+    let mut town = Town::new(100, 0, 7.5);
     town.list = List::Refused;
     town.live(Duration::from_mins(30));
     assert!(town.pages <= 6, "{} times", town.pages);
@@ -82,7 +82,7 @@ fn a_list_that_is_refused_leaves_the_gets_on_their_schedule() {
 
 #[test]
 fn a_list_that_is_empty_costs_each_run_one_get_and_then_leaves_the_gets_on_their_schedule() {
-    let mut town = Town::new(100, 0, 9.0);
+    let mut town = Town::new(100, 0, 7.5);
     town.live(Duration::from_mins(5));
     town.list = List::Empty;
     let calls = town.calls_per_second();
@@ -91,7 +91,7 @@ fn a_list_that_is_empty_costs_each_run_one_get_and_then_leaves_the_gets_on_their
 
 #[test]
 fn a_list_that_stands_still_hides_no_end_for_longer_than_a_quarter_of_an_hour() {
-    let mut town = Town::new(100, 0, 9.0);
+    let mut town = Town::new(100, 0, 7.5);
     town.list = List::Frozen;
     town.live(Duration::from_mins(5));
     let begun = town.time;

@@ -87,14 +87,14 @@ impl Town {
 
     /// The same, all started at once, under the usual rate limit.
     pub(super) fn hurried(ours: usize) -> Self {
-        let mut town = Self::new(ours, 0, 9.0);
+        let mut town = Self::new(ours, 0, 7.5);
         town.limiter = Some((limiter::Core::new(15.0, Duration::ZERO), StdRng::seed_from_u64(13)));
         town
     }
 
     /// The same after a restart: under the usual rate limit, on record as running, and coming in over two seconds.
     pub(super) fn restarted(ours: usize, others: usize) -> Self {
-        let mut town = Self::unwatched(ours, others, 9.0);
+        let mut town = Self::unwatched(ours, others, 7.5);
         town.limiter = Some((limiter::Core::new(15.0, Duration::ZERO), StdRng::seed_from_u64(11)));
         for (number, run) in (0_u32..).zip(&mut town.runs[..ours]) {
             // In no order of theirs.
