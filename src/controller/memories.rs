@@ -155,6 +155,7 @@ mod tests {
             entry.wrote(Stored { object: object("new", "7"), asked_at: Duration::ZERO });
             entry.told.push(Announcement::normal(EventReason::RunStarted, "started"));
         }
+        assert_eq!(memories.ahead_of_the_watch(), std::slice::from_ref(&place));
         // An object of the same name that was there before, from a list that is behind; and a version before ours.
         for (uid, version) in [("old", "9"), ("new", "6")] {
             memories.let_go_of_written(&place, &object(uid, version).metadata);
@@ -164,5 +165,7 @@ mod tests {
         memories.let_go_of_written(&place, &object("new", "7").metadata);
         let entry = entry.lock().await;
         assert!(entry.written.is_none() && entry.told.len() == 1);
+        drop(entry);
+        assert_eq!(memories.ahead_of_the_watch(), []);
     }
 }

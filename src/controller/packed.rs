@@ -1,4 +1,4 @@
-//! An object as its JSON text, deflated: an eighth of what it takes as values, for each text of a status is an allocation of its
+//! An object as its JSON text, deflated: a tenth of what it takes as values, for each text of a status is an allocation of its
 //! own, a map of one annotation takes half a kilobyte, and field names and times come again and again.
 
 use std::io::{Read, Write};

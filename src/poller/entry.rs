@@ -119,8 +119,8 @@ impl Entry {
         self.put_away = None;
     }
 
-    /// Lets go of a reading that is on record word for word, of a run that the list shows: thousands of them are a third of what
-    /// the process holds. What is left is what tells a reading that says the same from one that does not.
+    /// Lets go of a reading of which all is on record, of a run that the list shows: it is up to a quarter of what a live run
+    /// costs in memory. What is left is what tells a reading that says the same from one that does not.
     pub(super) fn put_away(&mut self, recorded: Recorded) {
         let is_listed = self.looks.is_some() && !self.unlisted && self.snapshot.absent.is_none();
         let Some(seen) = self.snapshot.seen.as_ref().filter(|_| is_listed && self.poke == Poke::None) else { return };
